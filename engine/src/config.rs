@@ -1,0 +1,130 @@
+//! [`Options`] are what a caller writes, unchecked; [`Config`] is what the engine sees, checked once.
+use crate::error::{Error, Rejected, Result};
+use crate::limits::{FRAME_MAX, PAGE, SEGMENT_FIRST, SEGMENT_MAX};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What an acknowledgement promises (guarantee G1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// Ordered and visible; survives what the flush interval says.
+    Relaxed,
+    /// Survives a kill of the process: the bytes are with the operating system.
+    Process,
+    /// Survives a power cut: the bytes were synced.
+    #[default]
+    Power,
+}
+
+/// Options of an engine. Public and unchecked: [`crate::Engine::open`] checks them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// What `put`, `delete` and the other convenience calls wait for.
+    pub durability: Durability,
+    /// Most spaces in one data root.
+    pub max_spaces: usize,
+    /// Bytes that memtables of all spaces together may take; beyond it writes get `Busy`.
+    pub memory_budget: u64,
+    /// First log segment of a space, in bytes; each further one doubles.
+    pub segment_first: u64,
+    /// Largest regular log segment, in bytes.
+    pub segment_max: u64,
+    /// Longest time, in milliseconds, before commits that nobody waits for are synced.
+    pub flush_interval_ms: u64,
+    /// Quiet time, in milliseconds, after which a space's log is synced and sealed.
+    pub idle_seal_ms: u64,
+    /// Spaces that `recover_all` opens at once.
+    pub recovery_parallelism: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            durability: Durability::Power,
+            max_spaces: 100_000,
+            memory_budget: 1 << 30,
+            segment_first: SEGMENT_FIRST,
+            segment_max: SEGMENT_MAX,
+            flush_interval_ms: 200,
+            idle_seal_ms: 100,
+            recovery_parallelism: 4,
+        }
+    }
+}
+
+/// Options that passed every check.
+#[derive(Debug, Clone)]
+pub struct Config {
+    options: Options,
+}
+
+impl Config {
+    /// Checks `options`.
+    ///
+    /// # Errors
+    /// `Rejected(Config)` naming the option, its value and the values expected.
+    pub fn new(options: Options) -> Result<Config> {
+        let o = &options;
+        let min_segment = 4 * PAGE as u64;
+        bounded("max-spaces", o.max_spaces as u64, 1, 10_000_000)?;
+        bounded("memory-budget", o.memory_budget, 64 * 1024, 1 << 50)?;
+        bounded("segment-first", o.segment_first, min_segment, o.segment_max)?;
+        bounded("segment-max", o.segment_max, min_segment, SEGMENT_MAX.max(FRAME_MAX as u64))?;
+        bounded("flush-interval-ms", o.flush_interval_ms, 1, 3_600_000)?;
+        bounded("idle-seal-ms", o.idle_seal_ms, 1, 3_600_000)?;
+        bounded("recovery-parallelism", o.recovery_parallelism as u64, 1, 1024)?;
+        Ok(Config { options })
+    }
+
+    /// What convenience calls wait for.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.options.durability
+    }
+    /// Most spaces in the data root.
+    #[must_use]
+    pub fn max_spaces(&self) -> usize {
+        self.options.max_spaces
+    }
+    /// Bytes for memtables.
+    #[must_use]
+    pub fn memory_budget(&self) -> u64 {
+        self.options.memory_budget
+    }
+    /// First segment's bytes.
+    #[must_use]
+    pub fn segment_first(&self) -> u64 {
+        self.options.segment_first
+    }
+    /// Largest regular segment's bytes.
+    #[must_use]
+    pub fn segment_max(&self) -> u64 {
+        self.options.segment_max
+    }
+    /// Longest time that a commit nobody waits for stays unsynced.
+    #[must_use]
+    pub fn flush_interval(&self) -> Duration {
+        Duration::from_millis(self.options.flush_interval_ms)
+    }
+    /// Quiet time before a log is sealed.
+    #[must_use]
+    pub fn idle_seal(&self) -> Duration {
+        Duration::from_millis(self.options.idle_seal_ms)
+    }
+    /// Spaces that `recover_all` opens at once.
+    #[must_use]
+    pub fn recovery_parallelism(&self) -> usize {
+        self.options.recovery_parallelism
+    }
+}
+
+fn bounded(name: &str, value: u64, min: u64, max: u64) -> Result<()> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::rejected(Rejected::Config, format!("option {name} is {value}"))
+        .expected(format!("{min}..={max}"))
+        .advice("Change the option; nothing was opened."))
+}
