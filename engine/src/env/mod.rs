@@ -5,8 +5,10 @@
 //!
 //! Each verb's documentation says what holds after a crash. Two kinds of crash are meant: a *process kill* loses
 //! nothing that a verb answered Ok for, since the page cache survives; a *power cut* loses, reorders and tears
-//! whatever was not synced. `tests/contract` runs the same suite for every verb on the real and the simulated disk.
+//! whatever was not synced. [`contract`] is a suite that asks every verb, run on the real and the simulated disk alike.
+pub mod contract;
 mod io;
+pub mod os;
 
 pub use io::{Completer, Io, IoError, IoErrorKind, IoOp, IoResult, Reason};
 
@@ -116,7 +118,9 @@ pub struct Metadata {
 }
 
 /// An open directory. All names are single components relative to it: nothing can reach a directory that later took
-/// the same path, and symbolic links are never followed (opening one answers [`IoErrorKind::NotOurs`]).
+/// the same path, and symbolic links are never followed (opening one answers [`IoErrorKind::NotOurs`]). A name that is
+/// not a single component (empty, `.`, `..`, or holding a `/` or a zero byte) is refused with `NotOurs` by every verb.
+/// An error's path is that of the name it was asked about; `rename` answers that of the old name.
 pub trait Dir: Send + Sync + std::fmt::Debug {
     /// The path that it was opened by, for messages. It may since have been renamed.
     fn path(&self) -> PathBuf;
@@ -137,11 +141,14 @@ pub trait Dir: Send + Sync + std::fmt::Debug {
     /// the new one, or both.
     fn rename(&self, from: &str, to: &str) -> Io<()>;
 
-    /// Removes a file's or a symbolic link's name. After a power cut before a sync of this directory it may be back,
-    /// with any content that it ever had since its last sync.
+    /// Removes a file's or a symbolic link's name (a directory is `NotOurs`). Open handles stay valid and keep the
+    /// content. After a power cut before a sync of this directory the name may be back, with any content that it ever
+    /// had since its last sync.
     fn remove(&self, name: &str) -> Io<()>;
 
-    /// Removes an empty directory. After a power cut before a sync of this directory it may be back.
+    /// Removes an empty directory; one that holds anything is refused with `NotOurs`. Through handles that are still
+    /// open nothing can be created any more (`NotFound`). After a power cut before a sync of this directory it may be
+    /// back.
     fn remove_dir(&self, name: &str) -> Io<()>;
 
     /// The entries of this directory, without `.` and `..`, in no particular order.
@@ -186,6 +193,7 @@ impl std::fmt::Debug for LockGuard {
 }
 
 /// An open file. Calls may overlap; a sync covers only what was answered before the sync was called.
+#[expect(clippy::len_without_is_empty, reason = "a verb that asks the disk, not the length of a collection")]
 pub trait File: Send + Sync + std::fmt::Debug {
     /// The path that it was opened by, for messages.
     fn path(&self) -> PathBuf;
@@ -205,7 +213,9 @@ pub trait File: Send + Sync + std::fmt::Debug {
     fn sync(&self) -> Io<()>;
 
     /// Makes the file at least `len` bytes long with disk space allocated for all of them; new bytes read as zero.
-    /// Answers `NoSpace` when there is not enough. Until the next sync a power cut may undo it.
+    /// Answers `NoSpace` when there is not enough, and leaves the length anywhere between. Until the next sync a power
+    /// cut may undo it. Must not overlap a write beyond the present end: where the file system has no call for it, the
+    /// room is made by writing zeros there.
     fn allocate(&self, len: u64) -> Io<()>;
 
     /// Cuts or extends (with zeros, nothing allocated) the file to `len` bytes. Until the next sync a power cut may
