@@ -171,7 +171,7 @@ pub trait Dir: Send + Sync + std::fmt::Debug {
 
     /// Takes the exclusive lock on `name`, creating the file when it is missing, without waiting; writes a line that
     /// names this process into it. Held by another process or handle: [`IoErrorKind::Locked`] with that line. The
-    /// lock goes with the guard or with the process, however that ends; the file stays.
+    /// lock is free again when the guard was dropped or the process ended, however that happened; the file stays.
     fn lock(&self, name: &str) -> Io<LockGuard>;
 }
 

@@ -1,6 +1,6 @@
 //! Verbs of a directory.
 use super::{file_holds, file_with, fresh, holds, ok, refuses, refuses_at};
-use crate::env::{Access, Dir, DirEntry, EntryKind, Env, IoErrorKind, IoOp, Metadata, Owner};
+use crate::env::{Access, Dir, DirEntry, EntryKind, IoErrorKind, IoOp, Metadata, Owner};
 use std::sync::Arc;
 
 use IoErrorKind::{AlreadyExists, NotFound, NotOurs};
@@ -197,7 +197,7 @@ pub(super) async fn an_owner_changes_nothing_but_the_owner(dir: &dyn Dir) {
     ok("sync", theirs.sync()).await;
 }
 
-pub(super) async fn lock_admits_one(env: &dyn Env, dir: &dyn Dir) {
+pub(super) async fn lock_admits_one(dir: &dyn Dir) {
     for round in 0..3 {
         let guard = ok("lock", dir.lock(".lock")).await;
         let again = dir.as_owner(Owner(round + 1));
@@ -215,8 +215,6 @@ pub(super) async fn lock_admits_one(env: &dyn Env, dir: &dyn Dir) {
         drop((guard, other));
         let kind = ok("metadata", dir.metadata(".lock")).await.kind;
         assert_eq!(kind, EntryKind::File, "lock: the file stays");
-        // Not at once: where tasks run in turn, releasing may take one.
-        env.sleep(Owner::ENGINE, std::time::Duration::from_millis(1)).await;
     }
     ok("make_dir", dir.make_dir("d")).await;
     refuses_at(dir, "d", IoOp::Lock, NotOurs, dir.lock("d")).await;

@@ -257,3 +257,26 @@ fn entry_kind(file_type: FileType) -> EntryKind {
         _ => EntryKind::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rename_without_help_of_the_file_system_replaces_nothing_either() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().to_path_buf();
+        let at = At { fd: std::fs::File::open(&path).unwrap().into(), path: path.clone() };
+        std::fs::write(path.join("a"), "a").unwrap();
+        std::fs::write(path.join("b"), "b").unwrap();
+        std::os::unix::fs::symlink("nowhere", path.join("link")).unwrap();
+        for to in ["a", "b", "link"] {
+            assert_eq!(at.rename_checked("a", to), Err(Errno::EXIST));
+        }
+        assert_eq!(std::fs::read(path.join("b")).unwrap(), b"b");
+        assert_eq!(at.rename_checked("missing", "c"), Err(Errno::NOENT));
+        assert_eq!(at.rename_checked("a", "c"), Ok(()));
+        assert_eq!(std::fs::read(path.join("c")).unwrap(), b"a");
+        assert!(!path.join("a").exists());
+    }
+}

@@ -32,7 +32,17 @@ pub(super) fn take(file: OwnedFd) -> Result<LockGuard, Refused> {
     // The line is for people: a full disk, on which it cannot be written, must not keep a store from being opened
     // and emptied. The old line goes first, so that it names nobody rather than the wrong process.
     let _ = file.set_len(0).and_then(|()| file.write_all_at(line.as_bytes(), 0));
-    Ok(LockGuard::new(Box::new(file)))
+    Ok(LockGuard::new(Box::new(Held(file))))
+}
+
+/// Unlocks by name rather than by closing: a child process that is just being started still has every descriptor of
+/// this one, and would keep the lock until it runs its own program.
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 /// What the holder said about itself, made fit for a message.
