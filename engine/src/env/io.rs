@@ -65,6 +65,12 @@ impl<T> Io<T> {
 }
 
 impl<T> Completer<T> {
+    /// Whether nobody waits for the answer any more.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Gives the answer. Nobody waiting for it any more is fine.
     pub fn complete(self, result: IoResult<T>) {
         let _ = self.0.send(result);
