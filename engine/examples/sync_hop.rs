@@ -10,14 +10,19 @@
     reason = "a benchmark"
 )]
 
-use bulkhead::env::os::{OsEnv, OsOptions, block_on};
-use bulkhead::env::{Access, Dir, Env, File, Missing};
+use bulkhead::env::os::{OsEnv, OsOptions, block_on, block_on_here};
+use bulkhead::env::{Access, Dir, Env, File, Io, Missing, Owner};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const RECORD: usize = 512;
+/// Appends of one way before the next has its turn.
+const RUN: usize = 50;
+/// Tasks that append to a file of their own each, all at once.
+const WRITERS: u64 = 16;
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -26,50 +31,33 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let env = OsEnv::new(runtime.handle().clone(), OsOptions::default());
-    let no_spin = {
-        let mut options = OsOptions::default();
-        options.changes.spin = Duration::ZERO;
-        OsEnv::new(runtime.handle().clone(), options)
-    };
     let root = block_on(env.open_root(&dir, Missing::Create)).unwrap();
-    let root_no_spin = block_on(no_spin.open_root(&dir, Missing::Create)).unwrap();
 
     let allocated = open_std(&*root, "allocated", rounds * RECORD as u64);
     let zeroed = open_std(&*root, "zeroed", rounds * RECORD as u64);
     zeroed.write_all_at(&vec![0; rounds as usize * RECORD], 0).unwrap();
     zeroed.sync_all().unwrap();
-    let files: Vec<Arc<dyn File>> = [&root, &root, &root_no_spin, &root_no_spin]
-        .iter()
-        .enumerate()
-        .map(|(n, root)| open(&***root, &format!("env-{n}"), rounds * RECORD as u64))
-        .collect();
+    let files: Vec<_> = (0..3).map(|n| open(&*root, &format!("env-{n}"), rounds * RECORD as u64)).collect();
 
     let names = [
         "inline, allocated",
         "inline, zeros written before",
         "OsEnv, tokio task",
         "OsEnv, block_on",
-        "OsEnv, tokio task, no spinning",
-        "OsEnv, block_on, no spinning",
+        "OsEnv, block_on_here",
     ];
     let mut times = vec![Vec::new(); names.len()];
-    // Short runs of each way in turn: alternating single appends would let every thread fall asleep in between.
-    let run = 50;
-    for first in (0..rounds).step_by(run) {
-        for way in 0..names.len() {
-            for n in first..(first + run as u64).min(rounds) {
-                let took = match way {
-                    0 => inline(&allocated, n),
-                    1 => inline(&zeroed, n),
-                    2 | 4 => {
-                        let file = Arc::clone(&files[way - 2]);
-                        // The task stays one for the whole run in an engine; here a join per append would be timed.
-                        block_on(runtime.spawn(async move { append(&*file, n).await })).unwrap()
-                    }
-                    _ => block_on(append(&*files[way - 2], n)),
-                };
-                times[way].push(took);
-            }
+    // Short runs of each way in turn: single appends in turn would let every thread fall asleep in between.
+    for first in (0..rounds).step_by(RUN) {
+        let run = first..rounds.min(first + RUN as u64);
+        for (way, times) in times.iter_mut().enumerate() {
+            times.extend(match way {
+                0 => run.clone().map(|n| inline(&allocated, n)).collect(),
+                1 => run.clone().map(|n| inline(&zeroed, n)).collect(),
+                2 => block_on(in_task(&*env, Arc::clone(&files[0]), run.clone())).unwrap(),
+                3 => block_on(appends(Arc::clone(&files[1]), run.clone())),
+                _ => block_on_here(appends(Arc::clone(&files[2]), run.clone())),
+            });
         }
     }
     println!("{rounds} durable appends of {RECORD} bytes in {}", dir.display());
@@ -80,6 +68,15 @@ fn main() {
             |percent: usize| format!("{:.1} µs", times[times.len() * percent / 100].as_nanos() as f64 / 1e3);
         println!("{name:32} {:>9} {:>9} {:>9} {:>9}", at(10), at(50), at(90), at(99));
     }
+    println!("{WRITERS} writers at once, {} appends each", rounds / 10);
+    let all: Vec<_> = (0..WRITERS)
+        .map(|n| open(&*root.as_owner(Owner(n)), &format!("writer-{n}"), rounds * RECORD as u64))
+        .collect();
+    let since = Instant::now();
+    let tasks: Vec<_> = all.into_iter().map(|file| in_task(&*env, file, 0..rounds / 10)).collect();
+    tasks.into_iter().for_each(|task| drop(block_on(task)));
+    let rate = (WRITERS * (rounds / 10)) as f64 / since.elapsed().as_secs_f64();
+    println!("OsEnv, tokio tasks {rate:23.0} appends a second");
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
@@ -104,10 +101,22 @@ fn inline(file: &std::fs::File, n: u64) -> Duration {
     since.elapsed()
 }
 
-async fn append(file: &dyn File, n: u64) -> Duration {
-    let record = vec![1; RECORD];
-    let since = Instant::now();
-    file.write_at(n * RECORD as u64, record).await.unwrap();
-    file.sync().await.unwrap();
-    since.elapsed()
+fn in_task(env: &dyn Env, file: Arc<dyn File>, records: Range<u64>) -> Io<Vec<Duration>> {
+    let (completer, times) = Io::pending();
+    let task = async move { completer.complete(Ok(appends(file, records).await)) };
+    env.spawn(Owner(1), "appends", Box::pin(task));
+    times
+}
+
+async fn appends(file: Arc<dyn File>, records: Range<u64>) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for n in records {
+        let record = vec![1; RECORD];
+        tokio::task::yield_now().await; // A committer waits for its next group.
+        let since = Instant::now();
+        file.write_at(n * RECORD as u64, record).await.unwrap();
+        file.sync().await.unwrap();
+        times.push(since.elapsed());
+    }
+    times
 }

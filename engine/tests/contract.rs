@@ -8,7 +8,7 @@
 )]
 
 use bulkhead::env::contract;
-use bulkhead::env::os::{OsEnv, OsOptions, block_on};
+use bulkhead::env::os::{OsEnv, OsOptions, block_on, block_on_here};
 use tokio::runtime::Builder;
 
 #[test]
@@ -31,9 +31,10 @@ fn the_real_disk_keeps_the_contract_on_one_thread_with_everything_on_the_pools()
 }
 
 #[test]
-fn the_real_disk_keeps_the_contract_from_a_thread_outside_the_runtime() {
+fn the_real_disk_keeps_the_contract_from_threads_outside_the_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let env = OsEnv::new(runtime.handle().clone(), OsOptions::default());
-    block_on(contract::all(env, &dir.path().join("root")));
+    block_on(contract::all(env.clone(), &dir.path().join("syncs-on-the-pool")));
+    block_on_here(contract::all(env, &dir.path().join("syncs-on-the-thread")));
 }

@@ -1,4 +1,5 @@
 //! [`OsFile`]: a file by its descriptor.
+use super::block_on::Syncs;
 use super::errno::error;
 use super::pools::Pools;
 use super::transfer::{read_all, read_some, write_all};
@@ -64,6 +65,11 @@ impl Inner {
         self.answer(IoOp::WriteAt, result).map(|()| buf)
     }
 
+    fn sync(&self) -> Result<(), Errno> {
+        // An interrupted sync failed to wait, not to write: only that is tried again.
+        retry_on_intr(|| rustix::fs::fdatasync(&self.fd))
+    }
+
     fn allocate(&self, len: u64) -> Result<(), Errno> {
         if len == 0 {
             return Ok(()); // The call refuses a length of zero.
@@ -127,8 +133,10 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> Io<()> {
-        // An interrupted sync failed to wait, not to write: only that is tried again.
-        self.off_thread(IoOp::Sync, |inner| retry_on_intr(|| rustix::fs::fdatasync(&inner.fd)))
+        match Syncs::of_this_thread() {
+            Syncs::OnPool => self.off_thread(IoOp::Sync, Inner::sync),
+            Syncs::Here => Io::ready(self.0.answer(IoOp::Sync, self.0.sync())),
+        }
     }
 
     fn allocate(&self, len: u64) -> Io<()> {

@@ -26,7 +26,7 @@ mod root;
 mod task;
 mod transfer;
 
-pub use block_on::block_on;
+pub use block_on::{block_on, block_on_here};
 pub use pool::PoolLimits;
 
 use crate::env::{Dir, Env, Io, IoOp, Missing, Owner, Sleep, Task};
@@ -50,19 +50,8 @@ pub struct OsOptions {
 
 impl Default for OsOptions {
     fn default() -> OsOptions {
-        let changes = PoolLimits {
-            owners: 64,
-            extra: 16,
-            share: 8,
-            idle: Duration::from_secs(5),
-            spin: Duration::from_micros(50),
-        };
-        OsOptions {
-            changes,
-            // A reader who waits for the device waits long enough not to notice the waking of a thread.
-            reads: PoolLimits { spin: Duration::ZERO, ..changes },
-            inline_max: GROUP_BYTES_MAX,
-        }
+        let limits = PoolLimits { owners: 64, extra: 16, share: 8, idle: Duration::from_secs(5) };
+        OsOptions { changes: limits, reads: limits, inline_max: GROUP_BYTES_MAX }
     }
 }
 

@@ -7,14 +7,14 @@
 //! a thread that could not be started, not by dropping the pool.
 //!
 //! Threads start when they are needed and end after `idle` without work, so that a quiet engine has none. A job is
-//! handed straight to a waiting thread, the last that became free first; such a thread spins for a moment when its
-//! last job came quickly, because waking a parked thread may take as long as a sync of a fast disk.
+//! handed straight to a waiting thread, the last that became free first. Free threads park at once: spinning for the
+//! next job was measured and made single writers slower, since it holds the processor that the waiter is woken on.
 use crate::env::Owner;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -35,8 +35,6 @@ pub struct PoolLimits {
     pub share: usize,
     /// Time without work after which a thread ends.
     pub idle: Duration,
-    /// Longest time that a free thread spins before it parks; zero switches spinning off.
-    pub spin: Duration,
 }
 
 /// See the module's documentation.
@@ -48,8 +46,6 @@ struct Shared {
     name: &'static str,
     limits: PoolLimits,
     state: Mutex<State>,
-    /// Threads that spin now; more than one would take a processor from those that have work.
-    spinning: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -90,12 +86,7 @@ impl Pool {
     pub(super) fn new(name: &'static str, limits: PoolLimits) -> Pool {
         assert!(limits.owners > 0, "a pool runs at least one job at a time");
         assert!(limits.share > 0, "an owner may run at least one job at a time");
-        let mut limits = limits;
-        if thread::available_parallelism().map_or(1, usize::from) == 1 {
-            limits.spin = Duration::ZERO; // It would only keep whom it waits for from running.
-        }
-        let (state, spinning) = (Mutex::new(State::default()), AtomicUsize::new(0));
-        Pool { shared: Arc::new(Shared { name, limits, state, spinning }) }
+        Pool { shared: Arc::new(Shared { name, limits, state: Mutex::default() }) }
     }
 
     /// Runs `job` for `owner` as soon as the bounds allow. Never waits, unless no thread can be started: then the job
@@ -240,7 +231,6 @@ impl Shared {
             work: Mutex::new(None),
         });
         let mut work = first;
-        let mut spin = Duration::ZERO;
         loop {
             let done = work.take().map(|(owner, job)| {
                 run(job);
@@ -260,25 +250,16 @@ impl Shared {
             }
             state.free.push(Arc::clone(&slot));
             drop(state);
-            let since = Instant::now();
-            if !self.wait(&slot, since, spin) && self.leave(&slot) {
+            if !self.wait(&slot) && self.leave(&slot) {
                 return;
             }
-            spin = if since.elapsed() <= self.limits.spin { self.limits.spin } else { Duration::ZERO };
             work = slot.take();
         }
     }
 
-    /// Waits until `slot` is called; false after `idle` without a call.
-    fn wait(&self, slot: &Slot, since: Instant, spin: Duration) -> bool {
-        if !spin.is_zero() {
-            if self.spinning.fetch_add(1, Ordering::Relaxed) == 0 {
-                while !slot.called.load(Ordering::Acquire) && since.elapsed() < spin {
-                    std::hint::spin_loop();
-                }
-            }
-            self.spinning.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// Parks until `slot` is called; false after `idle` without a call.
+    fn wait(&self, slot: &Slot) -> bool {
+        let since = Instant::now();
         while !slot.called.load(Ordering::Acquire) {
             let Some(left) = self.limits.idle.checked_sub(since.elapsed()).filter(|d| !d.is_zero()) else {
                 return false;

@@ -1,14 +1,14 @@
 //! Goal: the bounds, the order and the fairness that the pool's documentation promises. Method: jobs that tell when
 //! they start and then wait to be let go; what must *not* start is read off the pool's own counts, not waited for.
 use super::*;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Long enough for any machine; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn limits(owners: usize, extra: usize, share: usize) -> PoolLimits {
-    let (idle, spin) = (Duration::from_secs(60), Duration::from_micros(20));
-    PoolLimits { owners, extra, share, idle, spin }
+    PoolLimits { owners, extra, share, idle: Duration::from_secs(60) }
 }
 
 /// A pool, and jobs that stay where they are until they are let go.
