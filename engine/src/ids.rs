@@ -275,6 +275,12 @@ impl Epoch {
     }
 }
 
+impl Default for Lsn {
+    fn default() -> Lsn {
+        Lsn::ZERO
+    }
+}
+
 impl Lsn {
     /// Before every commit.
     pub const ZERO: Lsn = Lsn(0);

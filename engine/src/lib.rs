@@ -3,8 +3,41 @@
 //! A tenant is a *space*. Each space has a directory, a write-ahead log, tiers, recovery and a fate of its own:
 //! nothing that happens to one space reaches another. The engine sees the world only through [`env::Env`], so the
 //! same code runs on the real operating system ([`env::os::OsEnv`]) and in a deterministic simulator.
+//!
+//! # How a write goes
+//! [`Space::put`] is admitted (bounds, budget, log space already allocated and synced), then ordered in one step under
+//! the space's lock: it gets its [`ids::Lsn`], enters the open commit group and the memtable, and is visible. Waiting
+//! is separate: [`Commit::durable`] returns once the space's watermark has passed the commit, `Process` when the group
+//! was written to the page cache, `Power` when it was synced. One write and one sync serve everyone in a group.
+//!
+//! # How an open goes
+//! See [`recovery`]: look, decide by a table, copy forward what nothing proves durable, switch the manifest, serve.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod budget;
+pub mod codec;
 pub mod config;
+mod engine;
 pub mod env;
 pub mod error;
 pub mod ids;
 pub mod limits;
+pub mod manifest;
+mod memtable;
+pub mod mutants;
+pub mod recovery;
+mod root;
+pub mod space;
+mod sync;
+pub mod wal;
+
+pub use batch::{Batch, Expected, Precondition, WriteOptions};
+pub use config::{Config, Durability, Options};
+pub use engine::{Engine, Listing};
+pub use error::{Error, ErrorKind, Rejected, Result};
+pub use ids::{Lsn, SpaceId};
+pub use memtable::{Direction, Value};
+pub use recovery::{RecoveryReport, RecoveryStatus};
+pub use root::{Ignored, decode_engine_file, encode_engine_file};
+pub use space::{Commit, Outcome, Scan, Snapshot, Space, SpaceState};

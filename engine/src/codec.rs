@@ -1,0 +1,182 @@
+//! What all on-disk formats share: identity tags, checksums, and reading bytes without trusting them.
+//!
+//! Every piece that the engine writes (header, frame, manifest copy) carries an 8-byte *identity tag*, a keyed hash of
+//! the space's uid, the file's uid and the kind of piece, compared first; then a CRC-32 over that tag, the piece's
+//! offset in its file and all of its bytes including padding. So bytes of another space, another file, another place
+//! or another kind are never taken for this one, even if their own checksum is right.
+use crate::ids::{FileUid, SpaceUid};
+
+/// Kinds of pieces; part of the identity tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Piece {
+    Identity = 1,
+    Manifest = 2,
+    SegmentHeader = 3,
+    Frame = 4,
+    EngineFile = 5,
+}
+
+/// The identity tag of pieces of `kind` in the file `file` of the space `space`. Never zero.
+#[must_use]
+pub fn identity_tag(space: SpaceUid, file: FileUid, kind: Piece) -> u64 {
+    if crate::mutants::on("checksum-without-space") {
+        return mix(u64::from(kind as u8)).max(1);
+    }
+    let space = u128::from_le_bytes(space.0);
+    let mut h = mix(space as u64 ^ 0x6275_6c6b_6865_6164);
+    h = mix(h ^ (space >> 64) as u64);
+    h = mix(h ^ file.raw());
+    mix(h ^ u64::from(kind as u8)).max(1)
+}
+
+/// The finaliser of MurmurHash3 (public domain), preceded by an odd constant so that zero does not map to zero.
+fn mix(x: u64) -> u64 {
+    let mut x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    x ^ (x >> 33)
+}
+
+/// CRC-32 of a piece: over its tag, its offset, and its bytes, leaving out the four bytes at `crc_at` that hold it.
+#[must_use]
+pub fn checksum(tag: u64, offset: u64, piece: &[u8], crc_at: usize) -> u32 {
+    let mut seed = [0; 16];
+    seed[..8].copy_from_slice(&tag.to_le_bytes());
+    seed[8..].copy_from_slice(&offset.to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&seed);
+    hasher.update(&piece[..crc_at]);
+    hasher.update(&piece[crc_at + 4..]);
+    hasher.finalize()
+}
+
+/// Reads little-endian fields off untrusted bytes; every read answers `None` past the end.
+#[derive(Debug, Clone)]
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// Reads from the first byte of `bytes` on.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader(bytes)
+    }
+    /// The next `n` bytes.
+    pub fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
+        if n > self.0.len() {
+            return None;
+        }
+        let (head, tail) = self.0.split_at(n);
+        self.0 = tail;
+        Some(head)
+    }
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+    pub fn u8(&mut self) -> Option<u8> {
+        Some(self.array::<1>()?[0])
+    }
+    pub fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(self.array()?))
+    }
+    pub fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.array()?))
+    }
+    pub fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.array()?))
+    }
+    /// LEB128 of at most ten bytes; refuses encodings longer than needed, so that every number has one encoding.
+    pub fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let b = self.u8()?;
+            let bits = u64::from(b & 0x7f);
+            if shift == 63 && bits > 1 || shift > 0 && b == 0 {
+                return None;
+            }
+            value |= bits << shift;
+            if b & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+    /// A varint that is a length of at most `max`.
+    pub fn length(&mut self, max: usize) -> Option<usize> {
+        usize::try_from(self.varint()?).ok().filter(|&n| n <= max)
+    }
+    /// Whether everything was read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// What was not read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// Appends `value` as LEB128.
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Bytes that [`put_varint`] takes for `value`.
+#[must_use]
+pub fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// `n` rounded up to a multiple of `unit`, a power of two.
+#[must_use]
+pub const fn align_up(n: u64, unit: u64) -> u64 {
+    debug_assert!(unit.is_power_of_two());
+    (n + unit - 1) & !(unit - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_round_trip_and_have_one_encoding() {
+        for v in [0, 1, 127, 128, 300, 16383, 16384, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            let mut out = Vec::new();
+            put_varint(&mut out, v);
+            assert_eq!(out.len(), varint_len(v), "{v}");
+            let mut r = Reader::new(&out);
+            assert_eq!(r.varint(), Some(v));
+            assert!(r.is_empty());
+        }
+        for bad in [&[0x80][..], &[0x80, 0x00], &[0xff; 10], &[]] {
+            assert_eq!(Reader::new(bad).varint(), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_depends_on_space_file_and_kind() {
+        let (s, f) = (SpaceUid([1; 16]), FileUid::from_raw(7));
+        let tag = identity_tag(s, f, Piece::Frame);
+        assert_ne!(tag, identity_tag(SpaceUid([2; 16]), f, Piece::Frame));
+        assert_ne!(tag, identity_tag(s, FileUid::from_raw(8), Piece::Frame));
+        assert_ne!(tag, identity_tag(s, f, Piece::Manifest));
+    }
+
+    #[test]
+    fn a_checksum_depends_on_tag_offset_and_every_byte_but_its_own() {
+        let piece = [3u8; 32];
+        let crc = checksum(1, 2, &piece, 8);
+        assert_ne!(crc, checksum(2, 2, &piece, 8));
+        assert_ne!(crc, checksum(1, 3, &piece, 8));
+        for i in 0..piece.len() {
+            let mut other = piece;
+            other[i] ^= 1;
+            assert_eq!(crc == checksum(1, 2, &other, 8), (8..12).contains(&i), "byte {i}");
+        }
+    }
+}

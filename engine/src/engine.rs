@@ -1,0 +1,319 @@
+//! The engine: one data root, its spaces, and the calls that concern more than one of them. Control flow only.
+use crate::budget::Budget;
+use crate::config::{Config, Options};
+use crate::env::{Dir, Env, LockGuard, Missing, Owner};
+use crate::error::{Error, ErrorKind, Rejected, Result};
+use crate::ids::SpaceId;
+use crate::recovery::{RecoveryReport, RecoveryStatus, recover};
+use crate::root::{self, Ignored};
+use crate::space::{
+    Claim, Context, Incarnation, NotCreated, Registry, Slot, SlotState, Space, create_space, purge_creating,
+};
+use crate::sync::Mutex;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open data root. Cheap to clone; all clones are the same engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    context: Arc<Context>,
+    root: Arc<dyn Dir>,
+    registry: Registry,
+    ignored: Vec<Ignored>,
+    state: Mutex<RootState>,
+}
+
+#[derive(Debug)]
+struct RootState {
+    /// The root's own directory is in doubt: creates and deletes are refused, open spaces go on.
+    in_doubt: Option<Error>,
+    closed: bool,
+    lock: Option<LockGuard>,
+}
+
+/// What lies in a data root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// All spaces, sorted; also those that cannot be opened.
+    pub spaces: Vec<SpaceId>,
+    /// Everything else that was there at open, with why; never touched.
+    pub ignored: Vec<Ignored>,
+}
+
+impl Engine {
+    /// Opens the data root `path`, making it if it is not there, and takes its lock. No space is opened yet.
+    ///
+    /// # Errors
+    /// `Rejected(Config)` for a bad option, `Rejected(Locked)` naming the process that has it open, `Failed` or
+    /// `NoSpace` for an I/O error, `Corrupt` for a damaged `.engine` file.
+    pub async fn open(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Engine> {
+        let config = Config::new(options)?;
+        let failed = |e| Error::io("the data root could not be opened", e);
+        let dir = env.open_root(path, Missing::Create).await.map_err(failed)?;
+        let lock = root::lock(&dir).await?;
+        if !crate::mutants::on("root-not-synced-before-adopt") {
+            // Names seen before this may not survive a power cut; nothing is built on them.
+            env.sync_parent(path).await.map_err(failed)?;
+            dir.sync().await.map_err(failed)?;
+        }
+        let found = root::look(&dir).await?;
+        root::identify(&env, &dir, !found.spaces.is_empty()).await?;
+        let context = Arc::new(Context {
+            budget: Budget::new(config.memory_budget()),
+            env,
+            config,
+            #[cfg(bulkhead_mutants)]
+            everyone: Mutex::new(Vec::new()),
+        });
+        let registry = Registry::new();
+        for id in found.spaces {
+            registry.adopt(id);
+        }
+        if !found.creating.is_empty() {
+            let purge = purge_creating(dir.clone(), found.creating);
+            context.env.spawn(Owner::ENGINE, "purge", Box::pin(purge));
+        }
+        let state = Mutex::new(RootState { in_doubt: None, closed: false, lock: Some(lock) });
+        Ok(Engine {
+            shared: Arc::new(Shared { context, root: dir, registry, ignored: found.ignored, state }),
+        })
+    }
+
+    /// Makes the space `id`. When this returns Ok it survives a power cut.
+    ///
+    /// # Errors
+    /// `Rejected(SpaceExists)`, `Rejected(TooManySpaces)`, or `NoSpace` and `Failed` for an I/O error; then there is
+    /// no such space.
+    pub async fn create_space(&self, id: &SpaceId) -> Result<Space> {
+        self.may_create()?;
+        let exists = || {
+            Error::rejected(Rejected::SpaceExists, "there is a space of this id already")
+                .in_space(id)
+                .advice("Open it, or choose another id; nothing was done.")
+        };
+        match self.begin_create(id)? {
+            Ok(slot) => self.opened(id, slot.settled().await),
+            Err(_) => Err(exists()),
+        }
+    }
+
+    /// The space `id`, opened if it is not: its log is replayed then.
+    ///
+    /// # Errors
+    /// `Rejected(NoSuchSpace)`, or why it could not be opened: `Corrupt` or `Failed`.
+    pub async fn space(&self, id: &SpaceId) -> Result<Space> {
+        self.alive()?;
+        let Some(slot) = self.shared.registry.get(id) else { return Err(no_such_space(id)) };
+        let retry = |state: &SlotState| match state {
+            SlotState::Idle => true,
+            SlotState::Broken(e, _) => e.kind() != ErrorKind::Corrupt,
+            _ => false,
+        };
+        self.open_slot(id, &slot, retry).await
+    }
+
+    /// The space `id`, made if it is not there. Concurrent calls for one id give the same handle and one log.
+    ///
+    /// # Errors
+    /// As [`Engine::create_space`] and [`Engine::space`].
+    pub async fn get_or_create_space(&self, id: &SpaceId) -> Result<Space> {
+        self.alive()?;
+        if self.shared.registry.get(id).is_some() {
+            return self.space(id).await;
+        }
+        self.may_create()?;
+        match self.begin_create(id)? {
+            Ok(slot) => self.opened(id, slot.settled().await),
+            Err(_) => self.space(id).await,
+        }
+    }
+
+    /// Ends the present opening of `id`, whatever state it is in, and opens it anew. Handles, tickets, snapshots and
+    /// scans of the former opening stay with it.
+    ///
+    /// # Errors
+    /// As [`Engine::space`].
+    pub async fn reopen(&self, id: &SpaceId) -> Result<Space> {
+        self.alive()?;
+        let Some(slot) = self.shared.registry.get(id) else { return Err(no_such_space(id)) };
+        self.open_slot(id, &slot, |state| !matches!(state, SlotState::Busy | SlotState::Gone(_))).await
+    }
+
+    /// What lies in the data root.
+    #[must_use]
+    pub fn list_spaces(&self) -> Listing {
+        Listing { spaces: self.shared.registry.ids(), ignored: self.shared.ignored.clone() }
+    }
+
+    /// Opens every space, at most `recovery_parallelism` at once, and reports on every one, sorted by id. A space that
+    /// cannot be opened has a report like any other.
+    ///
+    /// # Errors
+    /// `Closed` only.
+    pub async fn recover_all(&self) -> Result<Vec<RecoveryReport>> {
+        self.alive()?;
+        let ids = self.shared.registry.ids();
+        let mut reports = Vec::with_capacity(ids.len());
+        let width = self.shared.context.config.recovery_parallelism();
+        let mut begun = 0;
+        for (i, id) in ids.iter().enumerate() {
+            // Keep `width` openings under way, and take their results in order.
+            while begun < ids.len() && begun < i + width {
+                self.begin_open(&ids[begun]);
+                begun += 1;
+            }
+            let Some(slot) = self.shared.registry.get(id) else { continue };
+            match slot.settled().await {
+                SlotState::Open(space) => reports.push(space.recovery_report().clone()),
+                SlotState::Broken(_, report) => reports.push(*report),
+                SlotState::Idle | SlotState::Busy | SlotState::Gone(_) => {}
+            }
+            let torn = reports.last().is_some_and(|r| r.status == RecoveryStatus::TornTail);
+            if torn && crate::mutants::on("torn-tail-stops-all") {
+                break;
+            }
+        }
+        Ok(reports)
+    }
+
+    /// Closes every space (syncs and seals its log) and gives the lock back. Idempotent.
+    ///
+    /// # Errors
+    /// The first space's that could not be closed cleanly; the others are closed all the same.
+    pub async fn close(&self) -> Result<()> {
+        self.shared.state.lock().closed = true;
+        let mut open = Vec::new();
+        let mut first_error = None;
+        for id in self.shared.registry.ids() {
+            let Some(slot) = self.shared.registry.get(&id) else { continue };
+            if let SlotState::Open(space) = slot.settled().await {
+                // Begin all closings before waiting for the first.
+                space.incarnation.begin_close();
+                open.push(space);
+            }
+        }
+        for space in open {
+            if let Err(e) = space.incarnation.close().await {
+                first_error.get_or_insert(e);
+            }
+        }
+        self.shared.state.lock().lock = None;
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn alive(&self) -> Result<()> {
+        if self.shared.state.lock().closed {
+            return Err(Error::new(ErrorKind::Closed, "the engine was closed"));
+        }
+        Ok(())
+    }
+
+    fn may_create(&self) -> Result<()> {
+        self.alive()?;
+        if let Some(e) = &self.shared.state.lock().in_doubt {
+            return Err(e.clone());
+        }
+        Ok(())
+    }
+
+    /// Starts making `id` in a task of its own; its slot, or the one that is there already.
+    fn begin_create(&self, id: &SpaceId) -> Result<std::result::Result<Arc<Slot>, Arc<Slot>>> {
+        let shared = &self.shared;
+        let max = shared.context.config.max_spaces();
+        if shared.registry.len() >= max && shared.registry.get(id).is_none() {
+            return Err(Error::rejected(Rejected::TooManySpaces, format!("there are {max} spaces already"))
+                .in_space(id)
+                .expected(format!("at most max-spaces = {max}"))
+                .advice("Delete a space or raise max-spaces; nothing was done."));
+        }
+        let slot = match shared.registry.begin_create(id.clone()) {
+            Ok(slot) => slot,
+            Err(slot) => return Ok(Err(slot)),
+        };
+        let owner = Owner::of(id);
+        let (shared, id, mine) = (shared.clone(), id.clone(), slot.clone());
+        let task = async move {
+            match create_space(&shared.context, &shared.root, &id).await {
+                Ok(opened) => {
+                    let incarnation = Incarnation::new(shared.context.clone(), opened);
+                    mine.settle(SlotState::Open(Space { incarnation }));
+                }
+                Err(failure) => {
+                    if let NotCreated::RootInDoubt(e) = &failure {
+                        let e = e
+                            .clone()
+                            .advice("Open the engine again; open spaces go on, creating is refused.");
+                        shared.state.lock().in_doubt = Some(e);
+                    }
+                    shared.registry.forget(&id);
+                    mine.settle(SlotState::Gone(failure.error().clone()));
+                }
+            }
+        };
+        self.shared.context.env.spawn(owner, "create-space", Box::pin(task));
+        Ok(Ok(slot))
+    }
+
+    fn begin_open(&self, id: &SpaceId) {
+        let Some(slot) = self.shared.registry.get(id) else { return };
+        let retry = |state: &SlotState| matches!(state, SlotState::Idle | SlotState::Broken(..));
+        self.claim_and_open(id, &slot, retry);
+    }
+
+    async fn open_slot(
+        &self,
+        id: &SpaceId,
+        slot: &Arc<Slot>,
+        from: impl FnOnce(&SlotState) -> bool,
+    ) -> Result<Space> {
+        self.claim_and_open(id, slot, from);
+        self.opened(id, slot.settled().await)
+    }
+
+    fn claim_and_open(&self, id: &SpaceId, slot: &Arc<Slot>, from: impl FnOnce(&SlotState) -> bool) {
+        let mut former = None;
+        let claim = slot.claim(|state| {
+            if let SlotState::Open(space) = state {
+                former = Some(space.clone());
+            }
+            from(state)
+        });
+        if matches!(claim, Claim::Theirs) {
+            return;
+        }
+        let (shared, id, slot) = (self.shared.clone(), id.clone(), slot.clone());
+        let owner = Owner::of(&id);
+        let task = async move {
+            if let Some(space) = former {
+                // Whatever it says: it has ended, and recovery finds what there is.
+                let _ = space.incarnation.close().await;
+            }
+            slot.settle(match recover(&shared.context, &shared.root, &id).await {
+                Ok(opened) => {
+                    SlotState::Open(Space { incarnation: Incarnation::new(shared.context.clone(), opened) })
+                }
+                Err(not) => SlotState::Broken(not.error, Box::new(not.report)),
+            });
+        };
+        self.shared.context.env.spawn(owner, "open-space", Box::pin(task));
+    }
+
+    fn opened(&self, id: &SpaceId, state: SlotState) -> Result<Space> {
+        match state {
+            SlotState::Open(space) => Ok(space),
+            SlotState::Broken(e, _) | SlotState::Gone(e) => Err(e),
+            SlotState::Idle | SlotState::Busy => Err(no_such_space(id)),
+        }
+    }
+}
+
+fn no_such_space(id: &SpaceId) -> Error {
+    Error::rejected(Rejected::NoSuchSpace, "there is no such space")
+        .in_space(id)
+        .advice("Create it first; nothing was done.")
+}

@@ -1,0 +1,326 @@
+//! The sorted versions of one space that are not in tables.
+//!
+//! Every key has its versions in LSN order. A version goes when no reader can ask for it any more: a newer one lies at
+//! or below the *floor*, the lower of the durable watermark (a fenced space reads there) and the oldest snapshot.
+//! Bytes are accounted exactly as [`entry_cost`] says.
+use crate::ids::Lsn;
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// A key as it is shared between the table and the collection queue.
+pub type Key = Arc<[u8]>;
+
+/// A value read from a space: immutable bytes, cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Value(Bytes);
+
+impl Value {
+    /// A copy of `bytes`.
+    #[must_use]
+    pub fn copy_from(bytes: &[u8]) -> Value {
+        Value(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl std::ops::Deref for Value {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Value> for Vec<u8> {
+    fn from(value: Value) -> Vec<u8> {
+        value.0.into()
+    }
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// Bytes of bookkeeping that one version costs beside key and value (two tree slots, reference counts, queue entry).
+pub const VERSION_OVERHEAD: u64 = 128;
+
+/// What one version is accounted with.
+#[must_use]
+pub fn entry_cost(key: usize, value: usize) -> u64 {
+    (key + value) as u64 + VERSION_OVERHEAD
+}
+
+#[derive(Debug)]
+struct Version {
+    lsn: Lsn,
+    /// `None` is a tombstone.
+    value: Option<Value>,
+}
+
+/// The versions of one key; `older` ascending and below `newest`.
+#[derive(Debug)]
+struct Versions {
+    newest: Version,
+    older: Vec<Version>,
+}
+
+impl Versions {
+    fn at(&self, lsn: Lsn) -> Option<&Version> {
+        if self.newest.lsn <= lsn {
+            return Some(&self.newest);
+        }
+        self.older.iter().rev().find(|v| v.lsn <= lsn)
+    }
+}
+
+/// Which way a scan goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Ascending,
+    Descending,
+}
+
+/// Sorted versions of one space.
+#[derive(Debug, Default)]
+pub struct Memtable {
+    map: BTreeMap<Key, Versions>,
+    bytes: u64,
+    last: Lsn,
+    durable: Lsn,
+    pins: BTreeMap<Lsn, usize>,
+    /// Where something may be collected once the floor reaches the LSN; ascending.
+    garbage: VecDeque<(Lsn, Key)>,
+}
+
+impl Memtable {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Memtable {
+        Memtable::default()
+    }
+
+    /// The newest LSN in it.
+    #[must_use]
+    pub fn last(&self) -> Lsn {
+        self.last
+    }
+
+    /// Every commit up to here survives a power cut.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// What all versions cost together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Notes that `lsn` was committed; its operations follow by [`Memtable::apply`].
+    pub fn begin(&mut self, lsn: Lsn) {
+        assert!(lsn > self.last, "commits enter the memtable in order: {lsn} after {}", self.last);
+        self.last = lsn;
+    }
+
+    /// Adds a version at the LSN begun last.
+    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let lsn = self.last;
+        self.bytes += entry_cost(key.len(), value.map_or(0, <[u8]>::len));
+        let version = Version { lsn, value: value.map(Value::copy_from) };
+        let tombstone = version.value.is_none();
+        if let Some(versions) = self.map.get_mut(key) {
+            let old = std::mem::replace(&mut versions.newest, version);
+            assert!(old.lsn < lsn, "a commit has one operation a key");
+            versions.older.push(old);
+        } else {
+            let key: Key = key.into();
+            if tombstone {
+                self.garbage.push_back((lsn, key.clone()));
+            }
+            self.map.insert(key, Versions { newest: version, older: Vec::new() });
+            return;
+        }
+        let key = self.map.get_key_value(key).expect("just found").0.clone();
+        self.garbage.push_back((lsn, key));
+    }
+
+    /// The value of `key` as of `lsn`.
+    #[must_use]
+    pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Value> {
+        self.map.get(key)?.at(lsn)?.value.clone()
+    }
+
+    /// The LSN of the newest version of `key`, also of a tombstone not collected yet.
+    #[must_use]
+    pub fn newest(&self, key: &[u8]) -> Option<(Lsn, bool)> {
+        self.map.get(key).map(|v| (v.newest.lsn, v.newest.value.is_some()))
+    }
+
+    /// Up to `limit` entries as of `lsn` between the bounds, in `direction`.
+    #[must_use]
+    pub fn range(
+        &self,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        lsn: Lsn,
+        direction: Direction,
+        limit: usize,
+    ) -> Vec<(Key, Value)> {
+        if is_empty_range(lower, upper) {
+            return Vec::new();
+        }
+        let range = self.map.range::<[u8], _>((lower, upper));
+        let live = |(key, versions): (&Key, &Versions)| Some((key.clone(), versions.at(lsn)?.value.clone()?));
+        match direction {
+            Direction::Ascending => range.filter_map(live).take(limit).collect(),
+            Direction::Descending => range.rev().filter_map(live).take(limit).collect(),
+        }
+    }
+
+    /// Keeps what a reader at `lsn` sees, until [`Memtable::unpin`].
+    pub fn pin(&mut self, lsn: Lsn) {
+        *self.pins.entry(lsn).or_insert(0) += 1;
+    }
+
+    /// Releases one pin at `lsn`.
+    pub fn unpin(&mut self, lsn: Lsn) {
+        let count = self.pins.get_mut(&lsn).expect("only what was pinned is unpinned");
+        *count -= 1;
+        if *count == 0 {
+            self.pins.remove(&lsn);
+        }
+        self.collect();
+    }
+
+    /// Moves the durable watermark up.
+    pub fn set_durable(&mut self, lsn: Lsn) {
+        self.durable = self.durable.max(lsn);
+        self.collect();
+    }
+
+    fn floor(&self) -> Lsn {
+        self.pins.first_key_value().map_or(self.durable, |(&pin, _)| pin.min(self.durable))
+    }
+
+    /// Drops every version that nobody can ask for any more.
+    fn collect(&mut self) {
+        let floor = self.floor();
+        while let Some((lsn, _)) = self.garbage.front() {
+            if *lsn > floor {
+                break;
+            }
+            let (_, key) = self.garbage.pop_front().expect("just seen");
+            self.collect_key(&key, floor);
+        }
+    }
+
+    fn collect_key(&mut self, key: &Key, floor: Lsn) {
+        let Some(versions) = self.map.get_mut(key) else { return };
+        let cost = |v: &Version| entry_cost(key.len(), v.value.as_ref().map_or(0, |v| v.len()));
+        if versions.newest.lsn <= floor {
+            self.bytes -= versions.older.iter().map(cost).sum::<u64>();
+            versions.older = Vec::new();
+            if versions.newest.value.is_none() {
+                self.bytes -= cost(&versions.newest);
+                self.map.remove(key);
+            }
+            return;
+        }
+        // The newest at or below the floor is what a reader at the floor sees: those before it go, and it too if it
+        // is a tombstone, since then nothing is left for it to hide.
+        let Some(seen) = versions.older.iter().rposition(|v| v.lsn <= floor) else { return };
+        let drop_to = seen + usize::from(versions.older[seen].value.is_none());
+        self.bytes -= versions.older.drain(..drop_to).map(|v| cost(&v)).sum::<u64>();
+        if versions.older.is_empty() {
+            versions.older = Vec::new();
+        }
+    }
+}
+
+/// Whether no key can lie between the bounds; `BTreeMap::range` panics on some of these.
+fn is_empty_range(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
+    use Bound::{Excluded, Included, Unbounded};
+    match (lower, upper) {
+        (Unbounded, _) | (_, Unbounded) => false,
+        (Included(a), Included(b)) => a > b,
+        (Included(a) | Excluded(a), Excluded(b)) | (Excluded(a), Included(b)) => a >= b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lsn(n: u64) -> Lsn {
+        Lsn::from_raw(n)
+    }
+    fn put(m: &mut Memtable, n: u64, key: &str, value: Option<&str>) {
+        m.begin(lsn(n));
+        m.apply(key.as_bytes(), value.map(str::as_bytes));
+    }
+    fn get(m: &Memtable, key: &str, n: u64) -> Option<String> {
+        m.get(key.as_bytes(), lsn(n)).map(|v| String::from_utf8(v.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_reader_sees_the_newest_version_at_its_lsn() {
+        let mut m = Memtable::new();
+        put(&mut m, 1, "k", Some("a"));
+        put(&mut m, 2, "k", None);
+        put(&mut m, 3, "k", Some("c"));
+        assert_eq!([0, 1, 2, 3].map(|n| get(&m, "k", n)), [None, Some("a".into()), None, Some("c".into())]);
+    }
+
+    #[test]
+    fn versions_go_once_the_floor_passed_a_newer_one_and_bytes_are_exact() {
+        let mut m = Memtable::new();
+        put(&mut m, 1, "k", Some("aaa"));
+        put(&mut m, 2, "k", Some("b"));
+        m.pin(lsn(1));
+        m.set_durable(lsn(2));
+        assert_eq!(get(&m, "k", 1), Some("aaa".into()), "pinned");
+        m.unpin(lsn(1));
+        assert_eq!((get(&m, "k", 1), get(&m, "k", 2)), (None, Some("b".into())));
+        assert_eq!(m.bytes(), entry_cost(1, 1));
+        put(&mut m, 3, "k", None);
+        assert_eq!(get(&m, "k", 2), Some("b".into()), "not durable yet: a fence would read here");
+        m.set_durable(lsn(3));
+        assert_eq!((m.bytes(), m.map.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_tombstone_between_versions_hides_until_it_has_nothing_to_hide() {
+        let mut m = Memtable::new();
+        put(&mut m, 1, "k", Some("a"));
+        put(&mut m, 2, "k", None);
+        put(&mut m, 3, "k", Some("c"));
+        m.set_durable(lsn(2));
+        assert_eq!((get(&m, "k", 2), get(&m, "k", 3)), (None, Some("c".into())));
+        assert_eq!(m.bytes(), entry_cost(1, 1));
+    }
+
+    #[test]
+    fn ranges_go_both_ways_and_odd_bounds_are_empty() {
+        let mut m = Memtable::new();
+        for (i, k) in ["a", "b", "c", "d"].iter().enumerate() {
+            put(&mut m, i as u64 + 1, k, Some(k));
+        }
+        put(&mut m, 5, "b", None);
+        let keys = |lower: Bound<&[u8]>, upper: Bound<&[u8]>, d| {
+            m.range(lower, upper, lsn(9), d, 2).into_iter().map(|(k, _)| k[0] as char).collect::<String>()
+        };
+        assert_eq!(keys(Bound::Unbounded, Bound::Unbounded, Direction::Ascending), "ac");
+        assert_eq!(keys(Bound::Unbounded, Bound::Excluded(b"d"), Direction::Descending), "ca");
+        assert_eq!(keys(Bound::Excluded(b"c"), Bound::Excluded(b"c"), Direction::Ascending), "");
+        assert_eq!(keys(Bound::Included(b"d"), Bound::Included(b"a"), Direction::Ascending), "");
+    }
+}

@@ -1,0 +1,78 @@
+//! Deliberate engine bugs, to prove that the simulator finds them.
+//!
+//! Each is one line at the place of the bug, `if mutants::on("name") { … }`, and a row in [`ALL`]. They exist only
+//! with `--cfg bulkhead_mutants`; without it [`on`] is a constant and the compiler removes the bug. It is a cfg and not
+//! a cargo feature, since features unify across a workspace build. The production binary refuses to start with it.
+
+/// Every mutant: its name, and what the bug is.
+pub const ALL: &[(&str, &str)] = &[
+    ("ack-before-sync", "a Power wait returns before the sync did"),
+    (
+        "watermark-to-written",
+        "a sync moves the durable watermark to the last LSN written by then, not when it began",
+    ),
+    ("no-dir-sync-after-segment-create", "wal/ is not synced after a segment was created"),
+    ("append-after-torn-tail", "recovery goes on writing behind a torn tail in the old segment"),
+    ("lsn-reuse-after-torn-tail", "the LSNs of a torn tail are handed out again: the epoch is not raised"),
+    ("checksum-without-space", "identity tags leave out the space's and the file's uid"),
+    (
+        "sync-instead-of-copy-forward",
+        "recovery syncs the accepted tail in place instead of copying it forward",
+    ),
+    ("root-not-synced-before-adopt", "spaces seen in the root are adopted without a sync of the root"),
+    ("segment-used-before-listed", "a new segment takes frames before a manifest lists it"),
+    ("manifest-removal-not-synced", "files go before the removal of the manifest that named them was synced"),
+    ("retry-failed-sync", "a failed sync of the log is tried again instead of fencing"),
+    ("leader-only", "after a failed group write only the first waiter is told"),
+    ("torn-tail-stops-all", "recover_all stops at the first space with a torn tail"),
+    ("shared-lsn-counter", "spaces of one engine draw their LSNs from one counter"),
+    ("fence-reaches-all", "a fence of one space fences its neighbours"),
+    ("corruption-as-torn-tail", "damage in front of a durable watermark is taken for a torn tail"),
+];
+
+#[cfg(bulkhead_mutants)]
+static ACTIVE: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);
+
+/// Whether the named mutant is active.
+#[cfg(bulkhead_mutants)]
+#[must_use]
+pub fn on(name: &str) -> bool {
+    debug_assert!(ALL.iter().any(|(n, _)| *n == name), "mutant {name} is not registered");
+    *ACTIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) == Some(name)
+}
+
+/// Whether the named mutant is active: never in this build.
+#[cfg(not(bulkhead_mutants))]
+#[must_use]
+#[inline(always)]
+pub const fn on(_name: &str) -> bool {
+    false
+}
+
+/// Makes `name` the one active mutant of this process, or none.
+///
+/// # Panics
+/// When no mutant has this name.
+#[cfg(bulkhead_mutants)]
+pub fn activate(name: Option<&str>) {
+    let known = name.map(|n| ALL.iter().find(|(k, _)| *k == n).expect("a registered mutant").0);
+    *ACTIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
+}
+
+/// The mutant `shared-lsn-counter`: at least as high as any LSN that any space drew.
+#[cfg(bulkhead_mutants)]
+pub(crate) fn shared_lsn(next: crate::ids::Lsn) -> crate::ids::Lsn {
+    static DRAWN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    if !on("shared-lsn-counter") {
+        return next;
+    }
+    let drawn = DRAWN.fetch_max(next.raw() + 1, std::sync::atomic::Ordering::Relaxed);
+    crate::ids::Lsn::from_raw(next.raw().max(drawn))
+}
+
+/// The mutant `shared-lsn-counter`: not in this build.
+#[cfg(not(bulkhead_mutants))]
+#[inline(always)]
+pub(crate) const fn shared_lsn(next: crate::ids::Lsn) -> crate::ids::Lsn {
+    next
+}

@@ -1,0 +1,144 @@
+//! Copying forward: what this process did not write itself it does not rely on.
+//!
+//! After a failed sync the page cache may hold bytes that the disk does not, and a later sync says Ok all the same. So
+//! accepted frames that nothing proves durable are written anew, into a segment of this process, and synced there.
+use super::ending_edits;
+use super::log::{Log, Segment};
+use super::report::RecoveryReport;
+use crate::codec::align_up;
+use crate::env::{IoError, Owner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{FileUid, SpaceId};
+use crate::limits::{PAGE, SECTOR};
+use crate::manifest::{Current, Edit, switch};
+use crate::mutants;
+use crate::space::{Context, Dirs, Opened};
+use crate::wal::commit::{Resume, Spare, segment_for};
+use crate::wal::frame::{FRAME_ALIGN, Frame, FrameHead, FrameKind, Link, Place, begin, finish, put_mark};
+use crate::wal::scan::Boundary;
+use crate::wal::segment::{SEGMENT_HEADER, SegmentId, encode_header};
+use std::sync::Arc;
+
+/// Writes the fresh segment, raises the epoch and switches the manifest; then the space can be served.
+pub(super) async fn copy_forward(
+    context: &Arc<Context>,
+    id: &SpaceId,
+    dirs: Dirs,
+    current: Current,
+    log: Log,
+    report: &mut RecoveryReport,
+) -> Result<Opened> {
+    let owner = Owner::of(id);
+    let version = &current.manifest.version;
+    let segment = SegmentId {
+        space: current.manifest.identity.uid,
+        file: FileUid::from_raw(context.env.entropy(owner)),
+        number: version.next_segment,
+    };
+    let kept = if mutants::on("sync-instead-of-copy-forward") {
+        log.tail.as_ref().map(|t| t.scanned.end)
+    } else {
+        log.tail.as_ref().map(|_| log.proven)
+    };
+    if mutants::on("sync-instead-of-copy-forward")
+        && let Some(tail) = &log.tail
+        && let Ok(file) = dirs.wal.open(&tail.id.file_name(), crate::env::Access::Write).await
+    {
+        let _ = file.sync().await;
+    }
+    let mut edits = ending_edits(&current, &log, kept);
+    edits.push(Edit::RaiseEpoch { last: log.last });
+    edits.push(Edit::Durable { lsn: log.last });
+    edits.push(Edit::Add { number: segment.number, file: segment.file });
+    let next = version.apply(&edits);
+
+    let link = link_of(&log, kept);
+    let (bytes, chain, header_crc) = encode(segment, &next, &log, kept, link, report);
+    let offset = bytes.len() as u64;
+    let capacity = align_up(context.config.segment_first().max(offset + segment_for(0)), PAGE as u64);
+    let failed = |e: IoError| {
+        let kind = if e.is_no_space() { ErrorKind::NoSpace } else { ErrorKind::Failed };
+        Error::io("recovery could not write", e)
+            .with_kind(kind)
+            .advice("Nothing was lost; open the space again.")
+    };
+    let file = dirs.wal.create(&segment.file_name()).await.map_err(failed)?;
+    file.allocate(capacity).await.map_err(failed)?;
+    file.write_at(0, bytes).await.map_err(failed)?;
+    file.sync().await.map_err(failed)?;
+    dirs.wal.sync().await.map_err(failed)?;
+    let file_uid = FileUid::from_raw(context.env.entropy(owner));
+    let current = switch(&dirs.space, &current, next, file_uid).await.map_err(|e| failed(e.io()))?;
+    let spare = Spare { id: segment, file, capacity, header_crc };
+    Ok(Opened {
+        id: id.clone(),
+        dirs,
+        current,
+        mem: log.mem,
+        durable: log.last,
+        before: Some(link),
+        edits: Vec::new(),
+        resume: Some(Resume { spare, offset, chain }),
+        report: report.clone(),
+    })
+}
+
+/// How the log in front of the fresh segment ended.
+fn link_of(log: &Log, kept: Option<Boundary>) -> Link {
+    match (&log.tail, kept) {
+        (Some(tail), Some(end)) => match tail.scanned.link {
+            // Nothing of the tail is kept: the fresh segment takes its place.
+            Some(link) if end.last <= link.last => link,
+            _ => Link { file: Some(tail.id.file), len: end.offset, last: end.last, chain: end.chain },
+        },
+        _ => Link { file: None, len: 0, last: log.last, chain: 0 },
+    }
+}
+
+/// The whole content of the fresh segment: header, link, and the unproven frames with their old LSNs.
+fn encode(
+    segment: SegmentId,
+    next: &crate::manifest::Version,
+    log: &Log,
+    kept: Option<Boundary>,
+    link: Link,
+    report: &mut RecoveryReport,
+) -> (Vec<u8>, u32, u32) {
+    let (mut out, header_crc) = encode_header(segment, next.epoch);
+    let tag = segment.frame_tag();
+    let head = |kind, count, first, prev| FrameHead { kind, count, first, durable: link.last, prev };
+    let mut frames = match (&log.tail, kept) {
+        (Some(tail), Some(kept)) => unproven(tail, kept),
+        _ => Vec::new(),
+    };
+    let align = |last: bool| if last { SECTOR } else { FRAME_ALIGN };
+    let place = Place { tag, offset: SEGMENT_HEADER };
+    let link_head = head(FrameKind::Link, 0, link.last, header_crc);
+    let mut chain = put_mark(&mut out, link_head, &link.encode(), place, align(frames.is_empty()));
+    let last = frames.pop();
+    for (frame, is_last) in frames.iter().map(|f| (f, false)).chain(last.iter().map(|f| (f, true))) {
+        let h = frame.head();
+        let place = Place { tag, offset: out.len() as u64 };
+        let start = begin(&mut out);
+        out.extend_from_slice(frame.body());
+        chain =
+            finish(&mut out, start, head(FrameKind::Commits, h.count, h.first, chain), place, align(is_last));
+        report.copied_forward += u64::from(h.count);
+    }
+    (out, chain, header_crc)
+}
+
+/// The frames of commits behind `kept`, verified once more.
+fn unproven(tail: &Segment, kept: Boundary) -> Vec<Frame<'_>> {
+    let mut frames = Vec::new();
+    let mut offset = kept.offset;
+    while offset < tail.scanned.end.offset {
+        let place = Place { tag: tail.id.frame_tag(), offset };
+        let frame = Frame::verify(&tail.bytes[offset as usize..], place).expect("it verified a moment ago");
+        offset += frame.len() as u64;
+        if frame.head().kind == FrameKind::Commits {
+            frames.push(frame);
+        }
+    }
+    frames
+}

@@ -1,0 +1,339 @@
+//! Reading the log back: facts for the decision, and the commits. Changes nothing.
+use super::cases::{Beyond, Closing, Facts, Files, Reading, Tail};
+use super::report::{Damage, RecoveryReport};
+use crate::env::{Access, Dir, IoError};
+use crate::ids::{Lsn, SpaceUid};
+use crate::limits::SEGMENT_HARD_MAX;
+use crate::manifest::{SegmentEnd, SegmentEntry, Version};
+use crate::memtable::Memtable;
+use crate::mutants;
+use crate::wal::frame::{Frame, FrameKind, Link};
+use crate::wal::operation::{Operation, decode_commit};
+use crate::wal::scan::{Boundary, Scanned, Scanner, Stop};
+use crate::wal::segment::{SEGMENT_HEADER, SegmentId};
+use std::sync::Arc;
+
+/// Bytes read at a time, and scanned before others get a turn.
+const READ_CHUNK: usize = 1024 * 1024;
+/// Enough of a segment for its header and its link.
+const PEEK: usize = SEGMENT_HEADER as usize + 512;
+
+/// A segment as it was read.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) id: SegmentId,
+    pub(super) bytes: Vec<u8>,
+    pub(super) scanned: Scanned,
+}
+
+/// What the log holds.
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) facts: Facts,
+    pub(super) mem: Memtable,
+    /// The segment in which the chain ends.
+    pub(super) tail: Option<Segment>,
+    /// How the segment in front of the tail ended, where the manifest does not say so yet.
+    pub(super) before_tail: Option<(SegmentId, SegmentEnd)>,
+    /// Behind the last frame that is proven durable, in the tail.
+    pub(super) proven: Boundary,
+    /// Listed segments behind the tail: they hold no frame that counts.
+    pub(super) unused: Vec<SegmentEntry>,
+    pub(super) last: Lsn,
+}
+
+/// Why the log could not be taken in.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Read(IoError),
+    /// Damage, with where it is and what was expected.
+    Damaged {
+        damage: Damage,
+        what: String,
+    },
+    /// Frames that verify and hold what this release does not know.
+    Newer {
+        file: String,
+    },
+}
+
+impl From<IoError> for Trouble {
+    fn from(e: IoError) -> Trouble {
+        Trouble::Read(e)
+    }
+}
+
+/// Reads the log that `version` lists.
+pub(super) async fn read(
+    wal: &Arc<dyn Dir>,
+    uid: SpaceUid,
+    version: &Version,
+    report: &mut RecoveryReport,
+) -> Result<Log, Trouble> {
+    let mut log = Log {
+        facts: Facts {
+            reading: Reading::Whole,
+            files: Files::AllThere,
+            tail: Tail::Unwritten,
+            beyond: Beyond::Nothing,
+            closing: Closing::Sealed,
+        },
+        mem: Memtable::new(),
+        tail: None,
+        before_tail: None,
+        proven: Boundary { offset: 0, last: version.flushed, chain: 0 },
+        unused: Vec::new(),
+        last: version.flushed,
+    };
+    let ids: Vec<SegmentId> =
+        version.segments.iter().map(|s| SegmentId { space: uid, file: s.file, number: s.number }).collect();
+    let mut links = Vec::new();
+    for id in &ids {
+        links.push(peek_link(wal, *id).await?);
+    }
+    // The chain ends in the last segment that has a link.
+    let chained = links.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
+    for (i, (entry, id)) in version.segments.iter().zip(&ids).enumerate() {
+        if i >= chained {
+            let segment = load(wal, *id, None, &mut |_| (), report).await?;
+            note_unused(&mut log, &segment, report);
+            log.unused.push(*entry);
+            continue;
+        }
+        let end = ending(entry, *id, links.get(i + 1).copied().flatten())?;
+        take_in(wal, &mut log, *id, links[i], end, report).await?;
+        if i + 1 < chained && entry.end.is_none() {
+            log.before_tail = end.map(|end| (*id, end));
+        }
+    }
+    conclude(&mut log, version);
+    report.last_lsn = log.last;
+    Ok(log)
+}
+
+/// How segment `id` ended, from the manifest or from its successor's link; `None` while it is the last.
+fn ending(entry: &SegmentEntry, id: SegmentId, next: Option<Link>) -> Result<Option<SegmentEnd>, Trouble> {
+    let linked = next.map(|l| (l.file, SegmentEnd { len: l.len, last: l.last, chain: l.chain }));
+    match (entry.end, linked) {
+        (Some(end), Some((file, linked))) if file != Some(id.file) || linked != end => {
+            Err(damaged(id, end.len, "its successor's link tells another end than the manifest".to_owned()))
+        }
+        (None, Some((file, _))) if file != Some(id.file) => {
+            Err(damaged(id, SEGMENT_HEADER, "its successor's link names another file".to_owned()))
+        }
+        (end, linked) => Ok(end.or(linked.map(|(_, end)| end))),
+    }
+}
+
+/// Reads one segment of the chain into the memtable.
+async fn take_in(
+    wal: &Arc<dyn Dir>,
+    log: &mut Log,
+    id: SegmentId,
+    link: Option<Link>,
+    end: Option<SegmentEnd>,
+    report: &mut RecoveryReport,
+) -> Result<(), Trouble> {
+    let Some(link) = link else {
+        return Err(damaged(
+            id,
+            SEGMENT_HEADER,
+            "its link is missing although a later segment has one".to_owned(),
+        ));
+    };
+    if log.tail.is_some() && link.last != log.last {
+        return Err(damaged(
+            id,
+            SEGMENT_HEADER,
+            format!("it follows LSN {}, the log ended with {}", link.last, log.last),
+        ));
+    }
+    if log.mem.last() < link.last && log.tail.is_none() {
+        // What the dropped predecessors held is no longer needed; order goes on behind it.
+        log.last = link.last;
+    }
+    let mut unknown = false;
+    let mem = &mut log.mem;
+    let (mut commits, mut operations) = (0, 0);
+    let mut visit = |frame: &Frame<'_>| match replay(frame, mem) {
+        Some((c, o)) => {
+            commits += c;
+            operations += o;
+        }
+        None => unknown = true,
+    };
+    let mut segment = load(wal, id, end.map(|e| e.len), &mut visit, report).await?;
+    report.commits += commits;
+    report.operations += operations;
+    if unknown {
+        return Err(Trouble::Newer { file: id.file_name() });
+    }
+    let found = segment.scanned.end;
+    if let Some(end) = end
+        && (found.offset != end.len || found.chain != end.chain || found.last != end.last)
+        && !mutants::on("corruption-as-torn-tail")
+    {
+        let what =
+            format!("the log is damaged: its frames end with LSN {}, {} was durable", found.last, end.last);
+        return Err(damaged(id, found.offset, what));
+    }
+    if end.is_some() {
+        // A known end is itself the proof: it was written down once all in front of it was durable.
+        segment.scanned.proven = found;
+        segment.scanned.unproven.clear();
+        segment.scanned.sealed = true;
+    }
+    log.last = found.last;
+    log.proven = segment.scanned.proven;
+    log.tail = Some(segment);
+    Ok(())
+}
+
+fn damaged(id: SegmentId, offset: u64, what: String) -> Trouble {
+    Trouble::Damaged { damage: Damage { file: format!("wal/{}", id.file_name()), offset }, what }
+}
+
+/// Applies one frame; commits and operations in it, or `None` if its body is unknown.
+fn replay(frame: &Frame<'_>, mem: &mut Memtable) -> Option<(u64, u64)> {
+    let head = frame.head();
+    if head.kind != FrameKind::Commits {
+        return Some((0, 0));
+    }
+    let mut reader = crate::codec::Reader::new(frame.body());
+    let mut operations = 0;
+    for i in 0..u64::from(head.count) {
+        mem.begin(head.first.advance(i));
+        operations += decode_commit(&mut reader, |op| match op {
+            Operation::Put { key, value } => mem.apply(key, Some(value)),
+            Operation::Delete { key } => mem.apply(key, None),
+        })? as u64;
+    }
+    reader.is_empty().then_some((u64::from(head.count), operations))
+}
+
+/// A segment behind the chain: whatever verifies in it proves how far the log in front of it was durable.
+fn note_unused(log: &mut Log, segment: &Segment, report: &mut RecoveryReport) {
+    if let Stop::Torn { bytes, later_frames, later_durable } = segment.scanned.stop {
+        log.facts.tail = Tail::Torn;
+        report.torn_bytes += bytes;
+        report.discarded_frames += later_frames;
+        if later_durable > log.last {
+            log.facts.beyond = Beyond::Proven;
+            report.damage =
+                Some(Damage { file: format!("wal/{}", segment.id.file_name()), offset: SEGMENT_HEADER });
+        }
+    }
+}
+
+/// What the end of the chain says.
+fn conclude(log: &mut Log, version: &Version) {
+    let Some(tail) = &mut log.tail else {
+        if version.durable > log.last {
+            log.facts.beyond = Beyond::Proven;
+        }
+        return;
+    };
+    let scanned = &mut tail.scanned;
+    if !scanned.sealed {
+        log.facts.closing = Closing::Open;
+    }
+    // What the manifest calls durable needs no copying either.
+    while let Some(front) = scanned.unproven.front().copied() {
+        if front.last > version.durable {
+            break;
+        }
+        scanned.proven = front;
+        scanned.unproven.pop_front();
+    }
+    log.proven = scanned.proven;
+    if let Stop::Torn { later_durable, .. } = scanned.stop {
+        log.facts.tail = Tail::Torn;
+        if later_durable > log.last {
+            log.facts.beyond = Beyond::Proven;
+        }
+    }
+    if version.durable > log.last {
+        log.facts.beyond = Beyond::Proven;
+    }
+    if mutants::on("corruption-as-torn-tail") && log.facts.beyond == Beyond::Proven {
+        log.facts.beyond = Beyond::Nothing;
+        log.facts.tail = Tail::Torn;
+    }
+}
+
+/// The link of a segment, if its first frame is one. The header must verify: it was synced before it was listed.
+async fn peek_link(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Option<Link>, Trouble> {
+    let file = open(wal, id).await?;
+    let bytes = file.read_at(0, vec![0; PEEK]).await?;
+    let Some(mut scanner) = Scanner::new(&bytes, id) else {
+        return Err(damaged(id, 0, "the header of a listed segment does not verify".to_owned()));
+    };
+    let mut link = None;
+    scanner.step(1, &mut |frame| link = link.or(frame.link()));
+    Ok(link)
+}
+
+async fn open(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Arc<dyn crate::env::File>, Trouble> {
+    match wal.open(&id.file_name(), Access::ReadRaw).await {
+        Ok(file) => Ok(file),
+        Err(e) if e.is_not_found() => Err(damaged(id, 0, "a listed segment is missing".to_owned())),
+        Err(e) => Err(Trouble::Read(e)),
+    }
+}
+
+/// Reads and scans a segment, up to `len` where its end is known.
+async fn load(
+    wal: &Arc<dyn Dir>,
+    id: SegmentId,
+    len: Option<u64>,
+    visit: &mut (dyn FnMut(&Frame<'_>) + Send),
+    report: &mut RecoveryReport,
+) -> Result<Segment, Trouble> {
+    let file = open(wal, id).await?;
+    let size = file.len().await?;
+    let wanted = len.unwrap_or(size).min(SEGMENT_HARD_MAX);
+    if wanted > size && !mutants::on("corruption-as-torn-tail") {
+        return Err(damaged(
+            id,
+            size,
+            format!("a listed segment is {size} bytes long, {wanted} were durable"),
+        ));
+    }
+    let mut bytes = Vec::with_capacity(wanted as usize);
+    while (bytes.len() as u64) < wanted {
+        let n = READ_CHUNK.min(wanted as usize - bytes.len());
+        let chunk = file.read_at(bytes.len() as u64, vec![0; n]).await?;
+        if chunk.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    report.bytes += bytes.len() as u64;
+    let Some(mut scanner) = Scanner::new(&bytes, id) else {
+        return Err(damaged(id, 0, "the header of a listed segment does not verify".to_owned()));
+    };
+    while !scanner.step(READ_CHUNK, visit) {
+        yield_now().await;
+    }
+    let scanned = scanner.finish();
+    if let Stop::Torn { bytes, later_frames, .. } = scanned.stop
+        && len.is_none()
+    {
+        report.torn_bytes += bytes;
+        report.discarded_frames += later_frames;
+    }
+    Ok(Segment { id, bytes, scanned })
+}
+
+/// Lets whoever else is ready on this thread go first.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}

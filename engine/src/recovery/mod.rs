@@ -1,0 +1,264 @@
+//! Opening a space: phases in order, each restartable, each a crash site like any other.
+//!
+//! 1. SPACE, then the manifest with the highest generation that verifies.
+//! 2. Look, change nothing: every file that the manifest names, and the log.
+//! 3. Decide, by the table in [`cases`].
+//! 4. Where the log was not sealed: fresh segment, raised epoch, copy forward what is not proven durable, sync, switch
+//!    the manifest. Recovery never appends to a log that it did not write and relies on no sync of bytes that an
+//!    earlier process wrote.
+//! 5. Then remove files of ours that the manifest does not name; unknown names are left alone.
+pub mod cases;
+mod copy;
+mod log;
+mod report;
+
+pub use report::{Damage, RecoveryReport, RecoveryStatus};
+
+use crate::env::{Access, Dir, EntryKind, IoError, Owner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Generation, SpaceId, SpaceUid};
+use crate::limits::MANIFEST_MAX;
+use crate::manifest::{Current, Edit, ManifestName, SegmentEnd, decode};
+use crate::space::{Context, Dirs, IDENTITY_LEN, Identity, Opened, SPACE_FILE, WAL_DIR};
+use crate::wal::frame::Link;
+use cases::Verdict;
+use log::{Log, Trouble};
+use std::sync::Arc;
+
+/// A space that could not be opened: the error, and the report all the same.
+#[derive(Debug)]
+pub(crate) struct NotOpened {
+    pub(crate) error: Error,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Opens the space `id` in the directory of its name under `root`.
+pub(crate) async fn recover(
+    context: &Arc<Context>,
+    root: &Arc<dyn Dir>,
+    id: &SpaceId,
+) -> std::result::Result<Opened, Box<NotOpened>> {
+    let started = context.env.now();
+    let mut report = RecoveryReport::new(id);
+    let result = open(context, root, id, &mut report).await;
+    report.micros = u64::try_from(context.env.now().saturating_sub(started).as_micros()).unwrap_or(u64::MAX);
+    match result {
+        Ok(mut opened) => {
+            tracing::info!(space = %id, status = ?report.status, commits = report.commits, "space recovered");
+            opened.report = report;
+            Ok(opened)
+        }
+        Err(error) => {
+            let error = error.in_space(id);
+            report.status = match error.kind() {
+                ErrorKind::Corrupt => RecoveryStatus::Corrupt,
+                _ => RecoveryStatus::Failed,
+            };
+            report.error = Some(error.to_string());
+            tracing::error!(space = %id, error = %error, "space not opened");
+            Err(Box::new(NotOpened { error, report }))
+        }
+    }
+}
+
+async fn open(
+    context: &Arc<Context>,
+    root: &Arc<dyn Dir>,
+    id: &SpaceId,
+    report: &mut RecoveryReport,
+) -> Result<Opened> {
+    let root = root.as_owner(Owner::of(id));
+    let failed = |what: &'static str| move |e: IoError| Error::io(what, e).with_kind(ErrorKind::Failed);
+    let space =
+        root.open_dir(&id.dir_name()).await.map_err(failed("the space's directory could not be opened"))?;
+    let identity = read_identity(&space, id).await?;
+    let current = read_manifest(&space, &identity).await?;
+    let wal = match space.open_dir(WAL_DIR).await {
+        Ok(wal) => wal,
+        Err(e) if e.is_not_found() => {
+            return Err(Error::corrupt("the log's directory is missing").at_path(space.path().join(WAL_DIR)));
+        }
+        Err(e) => return Err(failed("the log's directory could not be opened")(e)),
+    };
+    let dirs = Dirs { space, wal };
+    let log = match log::read(&dirs.wal, identity.uid, &current.manifest.version, report).await {
+        Ok(log) => log,
+        Err(Trouble::Read(e)) => {
+            report.case = cases::ROWS[0].label;
+            return Err(failed("the log could not be read")(e));
+        }
+        Err(Trouble::Damaged { damage, what }) => {
+            report.case = cases::ROWS[1].label;
+            report.damage = Some(damage.clone());
+            return Err(Error::corrupt(what)
+                .at_path(dirs.space.path().join(damage.file))
+                .at_offset(damage.offset));
+        }
+        Err(Trouble::Newer { file }) => {
+            return Err(Error::new(
+                ErrorKind::Failed,
+                "the log holds operations that this release does not know",
+            )
+            .at_path(dirs.wal.path().join(file))
+            .advice("Open it with the release that wrote it."));
+        }
+    };
+    let row = cases::decide(&log.facts);
+    report.case = row.label;
+    if row.verdict == Verdict::CutAndCopyForward {
+        report.status = RecoveryStatus::TornTail;
+    }
+    match row.verdict {
+        Verdict::Fail | Verdict::Corrupt => Err(missing_commits(&dirs, &log, report)),
+        Verdict::Serve => Ok(serve(id, dirs, current, log, report)),
+        Verdict::CopyForward | Verdict::CutAndCopyForward => {
+            let opened = copy::copy_forward(context, id, dirs, current, log, report).await?;
+            sweep(&opened).await;
+            Ok(opened)
+        }
+    }
+}
+
+fn missing_commits(dirs: &Dirs, log: &Log, report: &mut RecoveryReport) -> Error {
+    let (file, offset) = match &log.tail {
+        Some(tail) => (format!("wal/{}", tail.id.file_name()), tail.scanned.end.offset),
+        None => (WAL_DIR.to_owned(), 0),
+    };
+    let error = Error::corrupt(format!(
+        "the log is damaged: commits after LSN {} were durable and are missing",
+        log.last
+    ))
+    .at_path(dirs.space.path().join(&file))
+    .at_offset(offset);
+    report.damage = Some(Damage { file, offset });
+    error
+}
+
+/// A sealed log: nothing is written. The first commit's switch will name how it ended.
+fn serve(id: &SpaceId, dirs: Dirs, current: Current, log: Log, report: &RecoveryReport) -> Opened {
+    let edits = ending_edits(&current, &log, log.tail.as_ref().map(|t| t.scanned.end));
+    let before = log.tail.as_ref().map(|t| {
+        let end = t.scanned.end;
+        Link { file: Some(t.id.file), len: end.offset, last: end.last, chain: end.chain }
+    });
+    Opened {
+        id: id.clone(),
+        dirs,
+        current,
+        mem: log.mem,
+        durable: log.last,
+        before,
+        edits,
+        resume: None,
+        report: report.clone(),
+    }
+}
+
+/// The edits that say how the log ended: its predecessor's end, the tail's end (or the tail dropped, where nothing in
+/// it is kept), and unused segments dropped.
+fn ending_edits(current: &Current, log: &Log, end: Option<crate::wal::scan::Boundary>) -> Vec<Edit> {
+    let mut edits: Vec<Edit> = log.unused.iter().map(|s| Edit::Drop { file: s.file }).collect();
+    if let Some((id, end)) = log.before_tail {
+        edits.push(Edit::End { file: id.file, end });
+    }
+    let (Some(tail), Some(end)) = (&log.tail, end) else { return edits };
+    let listed = current.manifest.version.segments.iter().find(|s| s.file == tail.id.file);
+    if listed.is_some_and(|s| s.end.is_none()) {
+        let kept = tail.scanned.link.is_some_and(|l| end.last > l.last);
+        edits.push(if kept {
+            let end = SegmentEnd { len: end.offset, last: end.last, chain: end.chain };
+            Edit::End { file: tail.id.file, end }
+        } else {
+            Edit::Drop { file: tail.id.file }
+        });
+    }
+    edits
+}
+
+async fn read_identity(space: &Arc<dyn Dir>, id: &SpaceId) -> Result<Identity> {
+    let path = space.path().join(SPACE_FILE);
+    let read = async {
+        let file = space.open(SPACE_FILE, Access::ReadStrict).await?;
+        file.read_at(0, vec![0; IDENTITY_LEN]).await
+    };
+    let unverified = |what: &str| {
+        Error::new(ErrorKind::Failed, what)
+            .at_path(&path)
+            .expected(format!("the identity of space {id:?}"))
+            .advice("Nothing was touched; repair can rebuild the file from a manifest.")
+    };
+    let bytes = match read.await {
+        Ok(bytes) => bytes,
+        Err(e) if e.is_not_found() => return Err(unverified("the identity file is missing")),
+        Err(e) => {
+            return Err(Error::io("the identity file could not be read", e).with_kind(ErrorKind::Failed));
+        }
+    };
+    let identity = Identity::decode(&bytes).ok_or_else(|| unverified("the identity file does not verify"))?;
+    if identity.id != *id {
+        return Err(unverified(&format!("the identity file is that of space {:?}", identity.id)));
+    }
+    Ok(identity)
+}
+
+/// The manifest in effect: the highest that verifies.
+async fn read_manifest(space: &Arc<dyn Dir>, identity: &Identity) -> Result<Current> {
+    let failed = |e: IoError| Error::io("the manifest could not be read", e).with_kind(ErrorKind::Failed);
+    let names: Vec<String> = space
+        .list()
+        .await
+        .map_err(failed)?
+        .into_iter()
+        .filter(|e| e.kind == EntryKind::File)
+        .filter_map(|e| e.name.into_string().ok())
+        .collect();
+    let mut manifests: Vec<ManifestName> = names.iter().filter_map(|n| ManifestName::parse(n)).collect();
+    manifests.sort_unstable();
+    let highest = manifests.last().map_or(Generation::from_raw(0), |m| m.generation);
+    for name in manifests.iter().rev() {
+        let file = space.open(&name.file_name(), Access::ReadRaw).await.map_err(failed)?;
+        let len = file.len().await.map_err(failed)?.min(2 * MANIFEST_MAX as u64 + 1);
+        let bytes = file.read_at(0, vec![0; len as usize]).await.map_err(failed)?;
+        if let Some(manifest) = decode(&bytes, *name, Some(identity.uid)) {
+            let stale = manifests.iter().filter(|m| *m != name).map(ManifestName::file_name).collect();
+            return Ok(Current { manifest, highest, stale });
+        }
+    }
+    Err(Error::new(ErrorKind::Failed, format!("none of {} manifests verifies", manifests.len()))
+        .at_path(space.path())
+        .expected(format!("a manifest of space {:?} with uid {}", identity.id, identity.uid))
+        .advice("Nothing was touched; look at what repair would keep."))
+}
+
+/// Removes log files of ours that the manifest in effect does not name. Best effort: what stays is swept next time.
+async fn sweep(opened: &Opened) {
+    let version = &opened.current.manifest.version;
+    let uid = opened.current.manifest.identity.uid;
+    let live: Vec<String> = version.segments.iter().map(|s| segment_name(uid, s.number, s.file)).collect();
+    let Ok(entries) = opened.dirs.wal.list().await else { return };
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .filter(|e| e.kind == EntryKind::File)
+        .filter_map(|e| e.name.into_string().ok())
+        .filter(|n| is_segment_name(n) && !live.contains(n))
+        .collect();
+    names.sort_unstable();
+    for name in names {
+        if let Err(e) = opened.dirs.wal.remove(&name).await {
+            tracing::warn!(space = %opened.id, error = %e, "a file that is no longer needed could not be removed");
+        }
+    }
+}
+
+fn segment_name(space: SpaceUid, number: crate::ids::SegmentNo, file: crate::ids::FileUid) -> String {
+    crate::wal::segment::SegmentId { space, file, number }.file_name()
+}
+
+/// Whether `name` has the form of a segment's file name.
+fn is_segment_name(name: &str) -> bool {
+    let Some((number, file)) = name.strip_suffix(".wal").and_then(|n| n.split_once('-')) else {
+        return false;
+    };
+    let digits = |s: &str, ok: fn(u8) -> bool| s.len() == 16 && s.bytes().all(ok);
+    digits(number, |b| b.is_ascii_digit()) && digits(file, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}

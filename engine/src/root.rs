@@ -1,0 +1,195 @@
+//! The data root itself: its lock, its identity, and which of its entries are spaces.
+use crate::codec::{Piece, Reader, checksum, identity_tag};
+use crate::env::{Access, Dir, EntryKind, Env, IoError, IoErrorKind, LockGuard, Owner};
+use crate::error::{Error, ErrorKind, Rejected, Result};
+use crate::ids::{FileUid, SpaceId, SpaceUid};
+use crate::limits::PAGE;
+use crate::manifest::ManifestName;
+use crate::space::{ENGINE_FILE, LOCK_FILE, SPACE_FILE, WAL_DIR, is_creating_name};
+use std::sync::Arc;
+
+/// An entry of a data root that is no space, and why it was left alone.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Ignored {
+    /// Its name; bytes that are no UTF-8 are replaced for display.
+    pub name: String,
+    /// Why it is no space.
+    pub why: &'static str,
+}
+
+/// What a look at the root found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) spaces: Vec<SpaceId>,
+    pub(crate) creating: Vec<String>,
+    pub(crate) ignored: Vec<Ignored>,
+}
+
+fn failed(e: IoError) -> Error {
+    Error::io("the data root could not be read", e).with_kind(ErrorKind::Failed)
+}
+
+/// Takes the root's lock.
+pub(crate) async fn lock(root: &Arc<dyn Dir>) -> Result<LockGuard> {
+    root.lock(LOCK_FILE).await.map_err(|e| match &e.kind {
+        IoErrorKind::Locked(holder) => Error::rejected(
+            Rejected::Locked,
+            format!("the data root is open in another process ({})", holder.trim()),
+        )
+        .at_path(root.path())
+        .advice("Close it there first; nothing was done."),
+        _ => Error::io("the data root could not be locked", e),
+    })
+}
+
+/// Sorts the root's entries into spaces, spaces under way, and what is none of ours.
+pub(crate) async fn look(root: &Arc<dyn Dir>) -> Result<Found> {
+    let mut found = Found { spaces: Vec::new(), creating: Vec::new(), ignored: Vec::new() };
+    let mut entries = root.list().await.map_err(failed)?;
+    entries.sort_unstable();
+    for entry in entries {
+        let shown = entry.name.to_string_lossy().into_owned();
+        let ignore = |why| Ignored { name: shown.clone(), why };
+        let Ok(name) = entry.name.into_string() else {
+            found.ignored.push(ignore("its name is not UTF-8"));
+            continue;
+        };
+        if entry.kind == EntryKind::Dir && is_creating_name(&name) {
+            found.creating.push(name);
+        } else if name == LOCK_FILE || name == ENGINE_FILE {
+        } else if entry.kind != EntryKind::Dir {
+            found.ignored.push(ignore("it is no directory"));
+        } else if let Some(id) = SpaceId::from_dir_name(&name) {
+            match holds_a_space(root, &name).await? {
+                true => found.spaces.push(id),
+                false => found.ignored.push(ignore("it holds neither SPACE nor a manifest nor wal/")),
+            }
+        } else {
+            found.ignored.push(ignore("its name is no space's"));
+        }
+    }
+    found.spaces.sort_unstable();
+    Ok(found)
+}
+
+/// A directory whose name is an id and that holds SPACE, a manifest or wal/ *is* a space, however damaged.
+async fn holds_a_space(root: &Arc<dyn Dir>, name: &str) -> Result<bool> {
+    let dir = match root.open_dir(name).await {
+        Ok(dir) => dir,
+        // It cannot be looked into now: then it is a space that cannot be opened now, never something to create over.
+        Err(_) => return Ok(true),
+    };
+    if dir.metadata(SPACE_FILE).await.is_ok() {
+        return Ok(true);
+    }
+    let Ok(entries) = dir.list().await else { return Ok(true) };
+    Ok(entries.iter().any(|e| {
+        e.name.to_str().is_some_and(|n| n == SPACE_FILE || n == WAL_DIR || ManifestName::parse(n).is_some())
+    }))
+}
+
+const MAGIC: [u8; 8] = *b"BHENGINE";
+const CRC_AT: usize = 16;
+/// Format level of data roots that this release writes.
+pub const ROOT_LEVEL: u32 = 1;
+const NO_FILE: FileUid = FileUid::from_raw(0);
+
+/// The content of `.engine`.
+///
+/// ```text
+/// file := page, the same page again (its offset in the checksum)
+/// page := magic [u8;8] "BHENGINE" · tag u64 · crc u32 · level u32 · root uid [u8;16] · zeros up to 4096
+/// ```
+#[must_use]
+pub fn encode_engine_file(uid: SpaceUid) -> Vec<u8> {
+    let tag = identity_tag(uid, NO_FILE, Piece::EngineFile);
+    let mut file = Vec::with_capacity(2 * PAGE);
+    for copy in 0..2 {
+        let start = copy * PAGE;
+        file.extend_from_slice(&MAGIC);
+        file.extend_from_slice(&tag.to_le_bytes());
+        file.extend_from_slice(&[0; 4]);
+        file.extend_from_slice(&ROOT_LEVEL.to_le_bytes());
+        file.extend_from_slice(&uid.0);
+        file.resize(start + PAGE, 0);
+        let crc = checksum(tag, start as u64, &file[start..], CRC_AT);
+        file[start + CRC_AT..start + CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+    }
+    file
+}
+
+/// The root's uid, if one of the pages of `file` verifies.
+#[must_use]
+pub fn decode_engine_file(file: &[u8]) -> Option<SpaceUid> {
+    [0, PAGE].into_iter().find_map(|start| {
+        let page = file.get(start..start + PAGE)?;
+        let mut r = Reader::new(page);
+        if r.array()? != MAGIC {
+            return None;
+        }
+        let tag = r.u64()?;
+        if checksum(tag, start as u64, page, CRC_AT) != r.u32()? || r.u32()? != ROOT_LEVEL {
+            return None;
+        }
+        let uid = SpaceUid(r.array()?);
+        let ours = tag == identity_tag(uid, NO_FILE, Piece::EngineFile);
+        (ours && r.rest().iter().all(|&b| b == 0)).then_some(uid)
+    })
+}
+
+/// Reads `.engine`, or writes it into a root that has none. It is durable before the first space can be made; so where
+/// it does not verify and there is no space yet, its making was cut short and is done again.
+pub(crate) async fn identify(env: &Arc<dyn Env>, root: &Arc<dyn Dir>, has_spaces: bool) -> Result<()> {
+    let existing = match root.open(ENGINE_FILE, Access::ReadRaw).await {
+        Ok(file) => Some(file.read_at(0, vec![0; 2 * PAGE]).await.map_err(failed)?),
+        Err(e) if e.is_not_found() => None,
+        Err(e) => return Err(failed(e)),
+    };
+    let damaged = |what: &str| {
+        Error::corrupt(what)
+            .at_path(root.path().join(ENGINE_FILE))
+            .expected(format!("a data root of format level {ROOT_LEVEL}"))
+            .advice(
+                "It was written by a newer release, or is damaged; restore the file. Nothing was touched.",
+            )
+    };
+    let made_before = existing.is_some();
+    match existing.map(|bytes| decode_engine_file(&bytes)) {
+        Some(Some(_)) => return Ok(()),
+        Some(None) if has_spaces => return Err(damaged("the data root's identity does not verify")),
+        None if has_spaces => {
+            return Err(damaged("the data root's identity is missing although it holds spaces"));
+        }
+        _ => {}
+    }
+    let made = |e| Error::io("the data root could not be made", e);
+    if made_before {
+        root.remove(ENGINE_FILE).await.map_err(made)?;
+    }
+    let mut uid = [0; 16];
+    uid[..8].copy_from_slice(&env.entropy(Owner::ENGINE).to_be_bytes());
+    uid[8..].copy_from_slice(&env.entropy(Owner::ENGINE).to_be_bytes());
+    let file = root.create(ENGINE_FILE).await.map_err(made)?;
+    file.write_at(0, encode_engine_file(SpaceUid(uid))).await.map_err(made)?;
+    file.sync().await.map_err(made)?;
+    root.sync().await.map_err(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_file_round_trips_and_one_whole_page_is_enough() {
+        let uid = SpaceUid([5; 16]);
+        let file = encode_engine_file(uid);
+        assert_eq!(decode_engine_file(&file), Some(uid));
+        for copy in 0..2 {
+            let mut torn = file.clone();
+            torn[copy * PAGE + 30] ^= 4;
+            assert_eq!(decode_engine_file(&torn), Some(uid));
+            torn[(1 - copy) * PAGE + 3000] ^= 4;
+            assert_eq!(decode_engine_file(&torn), None);
+        }
+    }
+}

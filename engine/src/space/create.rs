@@ -1,0 +1,145 @@
+//! Making a space: everything is built and synced under a name that is no space's, then renamed into place.
+use super::identity::Identity;
+use super::incarnation::{Context, Dirs, Opened};
+use super::paths::{SPACE_FILE, TIER_DIRS, WAL_DIR, creating_name, is_creating_name};
+use crate::env::{Dir, EntryKind, IoError, IoErrorKind, Owner};
+use crate::error::{Error, ErrorKind, Rejected};
+use crate::ids::{FileUid, Generation, Lsn, SpaceId, SpaceUid};
+use crate::manifest::{Current, Manifest, ManifestName, Version, encode};
+use crate::memtable::Memtable;
+use crate::recovery::RecoveryReport;
+use std::sync::Arc;
+
+/// How making a space failed.
+#[derive(Debug)]
+pub(crate) enum NotCreated {
+    /// Nothing of it is left, or nothing that means anything.
+    Undone(Error),
+    /// The name is in the root, but whether it is durable is not known: the root must refuse changes.
+    RootInDoubt(Error),
+}
+
+/// Makes the space `id`. Four syncs: SPACE, the manifest, the new directory, the root.
+pub(crate) async fn create_space(
+    context: &Arc<Context>,
+    root: &Arc<dyn Dir>,
+    id: &SpaceId,
+) -> std::result::Result<Opened, NotCreated> {
+    let owner = Owner::of(id);
+    let root = root.as_owner(owner);
+    let entropy = || context.env.entropy(owner);
+    let mut uid = [0; 16];
+    uid[..8].copy_from_slice(&entropy().to_be_bytes());
+    uid[8..].copy_from_slice(&entropy().to_be_bytes());
+    let created_ms = u64::try_from(context.env.wall().as_millis()).unwrap_or(u64::MAX);
+    let identity = Identity { id: id.clone(), uid: SpaceUid(uid), created_ms };
+    let name = ManifestName { generation: Generation::from_raw(1), file: FileUid::from_raw(entropy()) };
+    let manifest = Manifest { name, identity, version: Version::new() };
+    let building = creating_name(manifest.identity.uid);
+    let undone = |e: IoError| NotCreated::Undone(creation_error(id, e));
+
+    let dirs = match build(&root, &building, &manifest).await {
+        Ok(dirs) => dirs,
+        Err(e) => {
+            remove_tree(&root, &building).await;
+            return Err(undone(e));
+        }
+    };
+    if let Err(e) = root.rename(&building, &id.dir_name()).await {
+        remove_tree(&root, &building).await;
+        return Err(undone(e));
+    }
+    root.sync().await.map_err(|e| NotCreated::RootInDoubt(creation_error(id, e)))?;
+    Ok(Opened {
+        id: id.clone(),
+        dirs,
+        current: Current { highest: manifest.name.generation, manifest, stale: Vec::new() },
+        mem: Memtable::new(),
+        durable: Lsn::ZERO,
+        before: None,
+        edits: Vec::new(),
+        resume: None,
+        report: RecoveryReport::new(id),
+    })
+}
+
+async fn build(root: &Arc<dyn Dir>, name: &str, manifest: &Manifest) -> std::result::Result<Dirs, IoError> {
+    root.make_dir(name).await?;
+    let space = root.open_dir(name).await?;
+    for (name, bytes) in
+        [(SPACE_FILE.to_owned(), manifest.identity.encode()), (manifest.name.file_name(), encode(manifest))]
+    {
+        let file = space.create(&name).await?;
+        file.write_at(0, bytes).await?;
+        file.sync().await?;
+    }
+    space.make_dir(WAL_DIR).await?;
+    for tier in TIER_DIRS {
+        space.make_dir(tier).await?;
+    }
+    let wal = space.open_dir(WAL_DIR).await?;
+    space.sync().await?;
+    Ok(Dirs { space, wal })
+}
+
+fn creation_error(id: &SpaceId, e: IoError) -> Error {
+    if e.kind == IoErrorKind::AlreadyExists {
+        return Error::rejected(
+            Rejected::SpaceExists,
+            "something else already has the name of the space's directory",
+        )
+        .in_space(id)
+        .at_path(&e.path)
+        .expected("no such name")
+        .advice("Move it out of the data root; nothing was touched.");
+    }
+    let kind = if e.is_no_space() { ErrorKind::NoSpace } else { ErrorKind::Failed };
+    Error::io("the space could not be made", e).with_kind(kind).in_space(id)
+}
+
+/// Removes what creations left half done. Only after a sync of the root: a name that is gone may come back otherwise.
+pub(crate) async fn purge_creating(root: Arc<dyn Dir>, names: Vec<String>) {
+    for name in names {
+        assert!(is_creating_name(&name), "only directories of ours under way are purged");
+        remove_tree(&root, &name).await;
+    }
+}
+
+/// Removes a directory under way and the two levels that [`build`] makes. Best effort: what stays is purged next time.
+async fn remove_tree(root: &Arc<dyn Dir>, name: &str) {
+    let Ok(dir) = root.open_dir(name).await else { return };
+    for entry in sorted(&dir).await {
+        if entry.1 == EntryKind::Dir {
+            if let Ok(inner) = dir.open_dir(&entry.0).await {
+                for file in sorted(&inner).await {
+                    let _ = inner.remove(&file.0).await;
+                }
+            }
+            let _ = dir.remove_dir(&entry.0).await;
+        } else {
+            let _ = dir.remove(&entry.0).await;
+        }
+    }
+    let _ = root.remove_dir(name).await;
+}
+
+async fn sorted(dir: &Arc<dyn Dir>) -> Vec<(String, EntryKind)> {
+    let mut entries: Vec<_> = dir
+        .list()
+        .await
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|e| Some((e.name.into_string().ok()?, e.kind)))
+        .collect();
+    entries.sort_unstable();
+    entries
+}
+
+impl NotCreated {
+    /// The error to answer.
+    pub(crate) fn error(&self) -> &Error {
+        match self {
+            NotCreated::Undone(e) | NotCreated::RootInDoubt(e) => e,
+        }
+    }
+}

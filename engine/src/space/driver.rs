@@ -1,0 +1,249 @@
+//! The space's own task: waits for writes and syncs that did not return at once, sees to the flush interval, prepares
+//! log space, and seals the log when it is quiet. It runs only while there is something to wait for: an idle space has
+//! no task and no timer.
+use super::incarnation::{Core, Driver, Incarnation, Phase, Preparing};
+use crate::env::{IoResult, Sleep};
+use crate::error::{Error, ErrorKind};
+use crate::ids::Lsn;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+enum Event {
+    Wrote(IoResult<()>, u32),
+    Synced(IoResult<()>),
+    Tick,
+    Prepare(Preparing),
+    /// Something may have changed: look for work again.
+    Work,
+    Done,
+}
+
+/// What the driver remembers between ticks.
+struct Rhythm {
+    timer: Option<Sleep>,
+    /// The last commit seen at a tick, and when that was.
+    seen: Lsn,
+    since: Duration,
+    synced_at: Duration,
+    /// The space is closing: everything is synced and sealed as soon as possible.
+    closing: bool,
+}
+
+impl Incarnation {
+    /// Marks the driver as running if it is not; then the caller starts it once the lock is released.
+    #[must_use]
+    pub(super) fn must_start_driver(&self, core: &mut Core) -> bool {
+        if matches!(core.driver, Driver::Running(_)) {
+            return false;
+        }
+        core.driver = Driver::Running(None);
+        true
+    }
+
+    pub(super) fn start_driver(self: &Arc<Self>) {
+        let guarded = Guarded { incarnation: self.clone(), task: Box::pin(drive(self.clone())) };
+        self.context.env.spawn(self.owner, "space", Box::pin(guarded));
+    }
+
+    /// Makes sure that the driver runs and looks for work.
+    pub(super) fn wake_driver(self: &Arc<Self>) {
+        let mut core = self.core();
+        let starts = self.must_start_driver(&mut core);
+        let waker = core.take_driver_waker();
+        drop(core);
+        if starts {
+            self.start_driver();
+        } else if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Stops admission and has the driver sync and seal the log.
+    pub(crate) fn begin_close(self: &Arc<Self>) {
+        let mut wakers = Vec::new();
+        let mut core = self.core();
+        if matches!(core.phase, Phase::Open) {
+            core.phase = Phase::Closing;
+            core.room.changed(None, &mut wakers);
+        }
+        let at_work = !matches!(core.phase, Phase::Closed);
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+        if at_work {
+            self.wake_driver();
+        }
+    }
+
+    /// Stops admission, syncs and seals the log, and waits until all I/O of this opening has ended. Idempotent; goes
+    /// on when the future is dropped.
+    pub(crate) async fn close(self: &Arc<Self>) -> crate::error::Result<()> {
+        self.begin_close();
+        let mut key = None;
+        std::future::poll_fn(|cx| {
+            let mut core = self.core();
+            let ended = matches!(core.driver, Driver::Absent);
+            match (&core.phase, ended) {
+                (Phase::Closed, true) => Poll::Ready(Ok(())),
+                (Phase::Fenced(e), true) => Poll::Ready(Err(e.clone())),
+                _ => {
+                    core.finished.register(Lsn::ZERO, &mut key, cx.waker());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+async fn drive(space: Arc<Incarnation>) {
+    let now = space.context.env.now();
+    let mut rhythm = Rhythm { timer: None, seen: Lsn::ZERO, since: now, synced_at: now, closing: false };
+    loop {
+        if rhythm.closing {
+            let mut core = space.core();
+            let last = core.line.last();
+            core.line.want_power(last);
+            core.line.want_seal();
+        }
+        space.pump();
+        match std::future::poll_fn(|cx| poll_event(&space, &mut rhythm, cx)).await {
+            Event::Wrote(result, chain) => space.write_done(result, chain),
+            Event::Synced(result) => space.sync_done(result),
+            Event::Tick => tick(&space, &mut rhythm),
+            Event::Prepare(what) => {
+                let task = super::rotation::prepare(space.clone(), what);
+                let guarded = Guarded { incarnation: space.clone(), task: Box::pin(task) };
+                space.context.env.spawn(space.owner, "prepare-log", Box::pin(guarded));
+            }
+            Event::Work => {}
+            Event::Done => return,
+        }
+    }
+}
+
+fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_>) -> Poll<Event> {
+    let mut guard = space.core();
+    let core = &mut *guard;
+    if let Some((io, chain)) = &mut core.write
+        && let Poll::Ready(result) = Pin::new(io).poll(cx)
+    {
+        let chain = *chain;
+        core.write = None;
+        return Poll::Ready(Event::Wrote(result.map(|_| ()), chain));
+    }
+    if let Some(io) = &mut core.sync
+        && let Poll::Ready(result) = Pin::new(io).poll(cx)
+    {
+        core.sync = None;
+        return Poll::Ready(Event::Synced(result));
+    }
+    if !core.line.is_fenced() {
+        if core.preparing == Preparing::Nothing && core.line.wants_spare() && !core.backs_off {
+            core.preparing = Preparing::Segment(0);
+        }
+        if matches!(core.preparing, Preparing::Segment(_) | Preparing::Growth(_)) {
+            let what = std::mem::replace(&mut core.preparing, Preparing::UnderWay);
+            return Poll::Ready(Event::Prepare(what));
+        }
+    }
+    let busy = core.write.is_some() || core.sync.is_some() || core.preparing == Preparing::UnderWay;
+    if !busy && ends(core) {
+        let mut wakers = Vec::new();
+        core.driver = Driver::Absent;
+        core.finished.all(&mut wakers);
+        drop(guard);
+        wakers.into_iter().for_each(Waker::wake);
+        return Poll::Ready(Event::Done);
+    }
+    if matches!(core.phase, Phase::Closing) && !rhythm.closing {
+        rhythm.closing = true;
+        return Poll::Ready(Event::Work);
+    }
+    core.driver = Driver::Running(Some(cx.waker().clone()));
+    let fenced = core.line.is_fenced();
+    drop(guard);
+    if fenced {
+        return Poll::Pending;
+    }
+    let timer = rhythm.timer.get_or_insert_with(|| {
+        let config = &space.context.config;
+        space.context.env.sleep(space.owner, config.flush_interval().min(config.idle_seal()))
+    });
+    match timer.as_mut().poll(cx) {
+        Poll::Ready(()) => {
+            rhythm.timer = None;
+            Poll::Ready(Event::Tick)
+        }
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+/// Whether nothing is left to wait for. Moves a closing space on to closed.
+fn ends(core: &mut Core) -> bool {
+    match core.phase {
+        Phase::Fenced(_) | Phase::Closed => true,
+        Phase::Closing if core.line.is_sealed() => {
+            core.phase = Phase::Closed;
+            true
+        }
+        Phase::Closing => false,
+        Phase::Open => core.line.is_sealed() && core.preparing == Preparing::Nothing,
+    }
+}
+
+/// The flush interval for commits that nobody waits for, and the seal of a log that is quiet.
+fn tick(space: &Arc<Incarnation>, rhythm: &mut Rhythm) {
+    let now = space.context.env.now();
+    let config = &space.context.config;
+    let mut core = space.core();
+    let last = core.line.last();
+    if last != rhythm.seen {
+        rhythm.seen = last;
+        rhythm.since = now;
+    } else if now.saturating_sub(rhythm.since) >= config.idle_seal() {
+        core.line.want_power(last);
+        core.line.want_seal();
+    }
+    if now.saturating_sub(rhythm.synced_at) >= config.flush_interval() {
+        rhythm.synced_at = now;
+        core.line.want_power(last);
+    }
+}
+
+/// Runs a task of a space; a panic inside fences that space and answers its waiters, and goes no further than the task.
+struct Guarded {
+    incarnation: Arc<Incarnation>,
+    task: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Future for Guarded {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.task.as_mut().poll(cx)));
+        match polled {
+            Ok(poll) => poll,
+            Err(panic) => {
+                this.incarnation.fence_after_panic();
+                std::panic::resume_unwind(panic)
+            }
+        }
+    }
+}
+
+impl Incarnation {
+    fn fence_after_panic(&self) {
+        let mut wakers = Vec::new();
+        let mut core = self.core();
+        let cause = Error::new(ErrorKind::Fenced, "a task of this space panicked: a bug of the engine");
+        self.fence(&mut core, cause, &mut wakers);
+        core.driver = Driver::Absent;
+        core.preparing = Preparing::Nothing;
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}

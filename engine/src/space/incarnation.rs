@@ -1,0 +1,570 @@
+//! One opening of a space: the commit line, the memtable, and who waits for what.
+//!
+//! Locks, in the order in which they are taken: `core`, then `mem`. Neither is held across an await or an I/O call.
+use crate::batch::{Expected, Operations, Precondition, Sizes};
+use crate::budget::{Admits, Budget};
+use crate::codec::put_varint;
+use crate::config::{Config, Durability};
+use crate::env::{Dir, Env, File, Io, Owner};
+use crate::error::{Error, ErrorKind, Rejected, Result};
+use crate::ids::{Lsn, SpaceId};
+use crate::manifest::{Current, Edit, Version};
+use crate::memtable::Memtable;
+use crate::mutants;
+use crate::recovery::RecoveryReport;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
+use crate::wal::commit::{Before, Job, Line, Moved, Resume, Room, segment_for};
+use crate::wal::waiters::{WaiterKey, Waiters};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// What all spaces of an engine share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) config: Config,
+    pub(crate) budget: Budget,
+    #[cfg(bulkhead_mutants)]
+    pub(crate) everyone: Mutex<Vec<std::sync::Weak<Incarnation>>>,
+}
+
+/// The directories of a space that are open while it is.
+#[derive(Debug)]
+pub(crate) struct Dirs {
+    pub(crate) space: Arc<dyn Dir>,
+    pub(crate) wal: Arc<dyn Dir>,
+}
+
+/// What recovery or creation hands over.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) id: SpaceId,
+    pub(crate) dirs: Dirs,
+    pub(crate) current: Current,
+    pub(crate) mem: Memtable,
+    pub(crate) durable: Lsn,
+    pub(crate) before: Before,
+    /// Edits that the first switch of this opening must make.
+    pub(crate) edits: Vec<Edit>,
+    /// The segment that recovery wrote; then the epoch was raised already.
+    pub(crate) resume: Option<Resume<Arc<dyn File>>>,
+    pub(crate) report: RecoveryReport,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    Open,
+    Closing,
+    Closed,
+    Fenced(Error),
+}
+
+/// Everything that changes, under one lock.
+pub(crate) struct Core {
+    pub(crate) phase: Phase,
+    pub(crate) line: Line<Arc<dyn File>>,
+    pub(crate) process: Waiters,
+    pub(crate) power: Waiters,
+    pub(crate) room: RoomWaiters,
+    pub(crate) current: Current,
+    /// Edits that go into the next switch.
+    pub(crate) edits: Vec<Edit>,
+    pub(crate) segments_made: u32,
+    pub(crate) preparing: Preparing,
+    pub(crate) write: Option<(Io<Vec<u8>>, u32)>,
+    pub(crate) sync: Option<Io<()>>,
+    pub(crate) driver: Driver,
+    pub(crate) finished: Waiters,
+    /// Preparing log space failed last time: not tried again ahead of need, only when a commit asks.
+    pub(crate) backs_off: bool,
+}
+
+/// Whether the task that waits for I/O runs.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    Absent,
+    Running(Option<Waker>),
+}
+
+/// What is being done about log space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Preparing {
+    Nothing,
+    /// Somebody needs a new segment of at least this many bytes.
+    Segment(u64),
+    /// Somebody needs the spare to have at least this many bytes.
+    Growth(u64),
+    UnderWay,
+}
+
+/// Who waits for room in the log.
+#[derive(Debug, Default)]
+pub(crate) struct RoomWaiters {
+    wakers: BTreeMap<u64, Waker>,
+    arrivals: u64,
+    /// Counts changes; a waiter goes on when it differs from what it saw.
+    pub(crate) changes: u64,
+    /// The failure that change number so-and-so was.
+    failure: Option<(u64, Error)>,
+}
+
+/// See the module.
+pub(crate) struct Incarnation {
+    pub(crate) id: SpaceId,
+    pub(crate) owner: Owner,
+    pub(crate) context: Arc<Context>,
+    pub(crate) dirs: Dirs,
+    pub(crate) report: RecoveryReport,
+    pub(crate) recovered: Lsn,
+    core: Mutex<Core>,
+    pub(crate) mem: RwLock<Memtable>,
+    /// Where readers of a fenced space read; all ones while it is not fenced.
+    fenced_at: AtomicU64,
+}
+
+/// What an attempt to commit came to.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    Ordered(Lsn),
+    /// Wait until the log's room differs from this.
+    Wait(u64),
+}
+
+impl Incarnation {
+    /// Begins an opening with what recovery or creation handed over.
+    pub(crate) fn new(context: Arc<Context>, opened: Opened) -> Arc<Incarnation> {
+        let Opened { id, dirs, current, mut mem, durable, before, edits, resume, report } = opened;
+        mem.set_durable(durable);
+        context.budget.moved(0, mem.bytes());
+        let mut line = Line::new(durable, before);
+        if let Some(resume) = resume {
+            line.begin_epoch(current.manifest.version.epoch.first_lsn());
+            line.resume(resume);
+        }
+        let core = Core {
+            phase: Phase::Open,
+            line,
+            process: Waiters::default(),
+            power: Waiters::default(),
+            room: RoomWaiters::default(),
+            current,
+            edits,
+            segments_made: 0,
+            preparing: Preparing::Nothing,
+            write: None,
+            sync: None,
+            driver: Driver::Absent,
+            finished: Waiters::default(),
+            backs_off: false,
+        };
+        let new = Arc::new(Incarnation {
+            owner: Owner::of(&id),
+            id,
+            context,
+            dirs,
+            report,
+            recovered: durable,
+            core: Mutex::new(core),
+            mem: RwLock::new(mem),
+            fenced_at: AtomicU64::new(u64::MAX),
+        });
+        #[cfg(bulkhead_mutants)]
+        new.context.everyone.lock().push(Arc::downgrade(&new));
+        new
+    }
+
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock()
+    }
+
+    /// The LSN that reads begun now see.
+    pub(crate) fn read_lsn(&self, mem: &Memtable) -> Lsn {
+        mem.last().min(Lsn::from_raw(self.fenced_at.load(Ordering::Acquire)))
+    }
+
+    /// Tries to order a commit, in one step: state, precondition, budget, room, LSN, log, memtable.
+    pub(crate) fn try_commit(
+        self: &Arc<Self>,
+        operations: Operations<'_>,
+        sizes: Sizes,
+        precondition: Option<&Precondition>,
+    ) -> Result<Attempt> {
+        let body = crate::codec::varint_len(operations.len() as u64) + sizes.encoded;
+        let mut guard = self.core();
+        let core = &mut *guard;
+        self.writable(core)?;
+        if let Some(precondition) = precondition {
+            self.check(precondition)?;
+        }
+        let admits = if sizes.puts { Admits::Puts } else { Admits::DeletesOnly };
+        if !self.context.budget.admits(sizes.memory, admits) {
+            return Err(self.over_budget(sizes.memory));
+        }
+        let room =
+            if core.line.has_epoch() { core.line.room(body) } else { Room::Prepare(segment_for(body)) };
+        if room != Room::Here {
+            let changes = core.room.changes;
+            core.ask_for(room);
+            drop(guard);
+            self.pump();
+            self.wake_driver();
+            return Ok(Attempt::Wait(changes));
+        }
+        let count = operations.len() as u64;
+        let lsn = core.line.order(body, |out| {
+            put_varint(out, count);
+            operations.for_each(|op| op.encode(out));
+        });
+        let mut mem = self.mem.write();
+        let before = mem.bytes();
+        mem.begin(lsn);
+        operations.for_each(|op| match op {
+            crate::wal::operation::Operation::Put { key, value } => mem.apply(key, Some(value)),
+            crate::wal::operation::Operation::Delete { key } => mem.apply(key, None),
+        });
+        self.context.budget.moved(before, mem.bytes());
+        drop(mem);
+        let starts = self.must_start_driver(core);
+        let full = core.line.is_full();
+        drop(guard);
+        if starts {
+            self.start_driver();
+        }
+        if full {
+            self.pump();
+        }
+        Ok(Attempt::Ordered(lsn))
+    }
+
+    fn writable(&self, core: &Core) -> Result<()> {
+        match &core.phase {
+            Phase::Open => Ok(()),
+            Phase::Closing | Phase::Closed => Err(self.closed()),
+            Phase::Fenced(error) => Err(error.clone()),
+        }
+    }
+
+    pub(crate) fn closed(&self) -> Error {
+        Error::new(ErrorKind::Closed, "the space was closed").in_space(&self.id)
+    }
+
+    fn check(&self, precondition: &Precondition) -> Result<()> {
+        let found = self.mem.read().newest(&precondition.key);
+        let holds = match precondition.expected {
+            Expected::Absent => !matches!(found, Some((_, true))),
+            Expected::WrittenBy(lsn) => found == Some((lsn, true)),
+        };
+        if holds {
+            return Ok(());
+        }
+        let found = match found {
+            Some((lsn, true)) => format!("it was written by commit {lsn}"),
+            _ => "it is absent".to_owned(),
+        };
+        Err(Error::rejected(
+            Rejected::Precondition,
+            format!("the precondition on a key does not hold: {found}"),
+        )
+        .in_space(&self.id)
+        .expected(format!("{:?}", precondition.expected))
+        .advice("Read the key again and decide anew; nothing was done."))
+    }
+
+    fn over_budget(&self, bytes: u64) -> Error {
+        let budget = &self.context.budget;
+        Error::new(
+            ErrorKind::Busy { retry_after: Duration::from_millis(100) },
+            format!(
+                "the memory budget is used up: {} of {} bytes, {bytes} more needed",
+                budget.used(),
+                budget.limit()
+            ),
+        )
+        .in_space(&self.id)
+        .advice("Delete something, or open the engine with a larger memory-budget; nothing was done.")
+    }
+
+    /// Waits until the room in the log differs from `seen`.
+    pub(crate) async fn room_changed(&self, seen: u64) -> Result<()> {
+        let mut ticket = RoomTicket { incarnation: self, key: None };
+        std::future::poll_fn(|cx| {
+            let mut core = self.core();
+            if let Err(e) = self.writable(&core) {
+                return Poll::Ready(Err(e));
+            }
+            if core.room.changes != seen {
+                let failed = core.room.failure.clone().filter(|(change, _)| *change > seen);
+                return Poll::Ready(failed.map_or(Ok(()), |(_, e)| Err(e)));
+            }
+            let key = *ticket.key.get_or_insert_with(|| {
+                core.room.arrivals += 1;
+                core.room.arrivals
+            });
+            core.room.wakers.insert(key, cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether `lsn` has reached `durability`; registers `waker` if that is still open.
+    pub(crate) fn poll_reached(
+        self: &Arc<Self>,
+        lsn: Lsn,
+        durability: Durability,
+        key: &mut Option<WaiterKey>,
+        waker: &Waker,
+    ) -> Poll<Result<()>> {
+        let mut asked = false;
+        loop {
+            let mut guard = self.core();
+            let core = &mut *guard;
+            let line = &mut core.line;
+            let reached = match durability {
+                Durability::Relaxed => true,
+                Durability::Process => line.written() >= lsn,
+                Durability::Power if mutants::on("ack-before-sync") => line.written() >= lsn,
+                Durability::Power => line.durable() >= lsn,
+            };
+            // After a failure only the durable watermark still means anything: a write that returned may be lost.
+            if reached && !(line.is_fenced() && line.durable() < lsn) {
+                return Poll::Ready(Ok(()));
+            }
+            if let Phase::Fenced(cause) = &core.phase {
+                let unknown = cause.clone().with_kind(ErrorKind::Unknown);
+                return Poll::Ready(Err(unknown.advice(format!(
+                    "Commit {lsn} may or may not survive: reopen this space and ask outcome({lsn})."
+                ))));
+            }
+            match durability {
+                Durability::Power => {
+                    line.want_power(lsn);
+                    core.power.register(lsn, key, waker);
+                }
+                _ => {
+                    line.want_process(lsn);
+                    core.process.register(lsn, key, waker);
+                }
+            }
+            drop(guard);
+            if asked {
+                return Poll::Pending;
+            }
+            // Do the write here and now if nobody else does: it usually returns at once.
+            asked = true;
+            self.pump();
+        }
+    }
+
+    /// Takes a dropped future's registration away.
+    pub(crate) fn forget(&self, durability: Durability, key: WaiterKey) {
+        let mut core = self.core();
+        match durability {
+            Durability::Power => core.power.remove(key),
+            _ => core.process.remove(key),
+        }
+    }
+
+    /// Starts whatever I/O the commit line asks for. Answers that are there at once are taken at once; the driver
+    /// waits for the others.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        let mut waits = false;
+        while let Some(job) = {
+            let mut core = self.core();
+            core.line.next_job()
+        } {
+            match job {
+                Job::Write(job) => {
+                    let (file, offset) = (job.file.clone(), job.offset);
+                    let (bytes, chain) = job.seal();
+                    match file.write_at(offset, bytes).try_take() {
+                        Ok(result) => self.write_done(result.map(|_| ()), chain),
+                        Err(io) => {
+                            self.core().write = Some((io, chain));
+                            waits = true;
+                        }
+                    }
+                }
+                Job::Sync(file) => {
+                    let io = file.sync();
+                    self.core().sync = Some(io);
+                    waits = true;
+                }
+            }
+        }
+        if waits {
+            self.wake_driver();
+        }
+    }
+
+    /// The write under way returned.
+    pub(crate) fn write_done(&self, result: crate::env::IoResult<()>, chain: u32) {
+        let mut wakers = Vec::new();
+        let mut core = self.core();
+        if core.line.is_fenced() {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                let moved = core.line.wrote(chain);
+                core.moved(moved, &mut wakers);
+            }
+            Err(io) => self.fence(&mut core, Error::io("the log could not be written", io), &mut wakers),
+        }
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The sync under way returned.
+    pub(crate) fn sync_done(&self, result: crate::env::IoResult<()>) {
+        let mut wakers = Vec::new();
+        let mut core = self.core();
+        if core.line.is_fenced() {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                let moved = core.line.synced();
+                core.moved(moved, &mut wakers);
+                let durable = core.line.durable();
+                let mut mem = self.mem.write();
+                let before = mem.bytes();
+                mem.set_durable(durable);
+                self.context.budget.moved(before, mem.bytes());
+            }
+            Err(_) if mutants::on("retry-failed-sync") => core.line.forget_failed_sync(),
+            Err(io) => self.fence(&mut core, Error::io("the log could not be synced", io), &mut wakers),
+        }
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Fences the space: see G6. Wakes everyone.
+    pub(crate) fn fence(&self, core: &mut Core, cause: Error, wakers: &mut Vec<Waker>) {
+        if core.line.is_fenced() {
+            return;
+        }
+        let cause = cause.with_kind(ErrorKind::Fenced).in_space(&self.id);
+        tracing::error!(space = %self.id, error = %cause, "space fenced");
+        core.line.fence();
+        self.fenced_at.store(core.line.durable().raw(), Ordering::Release);
+        core.phase = Phase::Fenced(cause);
+        if mutants::on("leader-only") {
+            core.power.first(wakers);
+            core.process.first(wakers);
+        } else {
+            core.power.all(wakers);
+            core.process.all(wakers);
+        }
+        core.room.changed(None, wakers);
+        core.finished.all(wakers);
+        wakers.extend(core.take_driver_waker());
+        #[cfg(bulkhead_mutants)]
+        self.fence_neighbours();
+    }
+
+    #[cfg(bulkhead_mutants)]
+    fn fence_neighbours(&self) {
+        if !mutants::on("fence-reaches-all") {
+            return;
+        }
+        let everyone: Vec<_> =
+            self.context.everyone.lock().iter().filter_map(std::sync::Weak::upgrade).collect();
+        for other in everyone.into_iter().filter(|o| o.id != self.id) {
+            let mut core = other.core();
+            core.line.fence();
+            other.fenced_at.store(core.line.durable().raw(), Ordering::Release);
+            core.phase =
+                Phase::Fenced(Error::new(ErrorKind::Fenced, "a neighbour's fence").in_space(&other.id));
+            let mut wakers = Vec::new();
+            core.power.all(&mut wakers);
+            core.process.all(&mut wakers);
+            core.room.changed(None, &mut wakers);
+            drop(core);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The version that the manifest in effect holds.
+    pub(crate) fn version(&self) -> Version {
+        self.core().current.manifest.version.clone()
+    }
+}
+
+impl Core {
+    /// Notes what a commit that found no room needs, and has what is ordered written, so that rotation can go on.
+    fn ask_for(&mut self, room: Room) {
+        let last = self.line.last();
+        self.line.want_process(last);
+        if self.preparing == Preparing::UnderWay {
+            return;
+        }
+        match (room, self.preparing) {
+            (Room::Prepare(n), Preparing::Segment(m)) => self.preparing = Preparing::Segment(n.max(m)),
+            (Room::Prepare(n), _) => self.preparing = Preparing::Segment(n),
+            (Room::Grow(n), _) => self.preparing = Preparing::Growth(n),
+            (Room::Here | Room::Buffer, _) => {}
+        }
+    }
+
+    fn moved(&mut self, moved: Moved, wakers: &mut Vec<Waker>) {
+        match moved {
+            Moved::Written(lsn) => {
+                self.process.reached(lsn, wakers);
+                if mutants::on("ack-before-sync") {
+                    self.power.reached(lsn, wakers);
+                }
+            }
+            Moved::Durable(lsn) => {
+                self.process.reached(lsn, wakers);
+                self.power.reached(lsn, wakers);
+            }
+        }
+        self.room.changed(None, wakers);
+    }
+
+    pub(crate) fn take_driver_waker(&mut self) -> Option<Waker> {
+        match &mut self.driver {
+            Driver::Absent => None,
+            Driver::Running(waker) => waker.take(),
+        }
+    }
+}
+
+impl RoomWaiters {
+    /// Something changed; perhaps for the worse.
+    pub(crate) fn changed(&mut self, failure: Option<Error>, wakers: &mut Vec<Waker>) {
+        self.changes += 1;
+        if let Some(failure) = failure {
+            self.failure = Some((self.changes, failure));
+        }
+        wakers.extend(std::mem::take(&mut self.wakers).into_values());
+    }
+}
+
+struct RoomTicket<'a> {
+    incarnation: &'a Incarnation,
+    key: Option<u64>,
+}
+
+impl Drop for RoomTicket<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.incarnation.core().room.wakers.remove(&key);
+        }
+    }
+}
+
+impl Drop for Incarnation {
+    fn drop(&mut self) {
+        let bytes = self.mem.read().bytes();
+        self.context.budget.moved(bytes, 0);
+    }
+}
+
+impl std::fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incarnation").field("id", &self.id).finish_non_exhaustive()
+    }
+}

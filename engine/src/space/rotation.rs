@@ -1,0 +1,197 @@
+//! Log space ahead of need: making, allocating, syncing and listing the next segment, or growing it.
+//!
+//! A segment that the manifest in effect does not list does not exist: the commit line gets it only after the switch.
+use super::incarnation::{Incarnation, Preparing};
+use crate::codec::align_up;
+use crate::env::{File, IoError};
+use crate::error::Error;
+use crate::ids::{FileUid, Lsn};
+use crate::limits::{PAGE, SEGMENT_HARD_MAX};
+use crate::manifest::{Edit, SegmentEnd, SwitchError, Version, switch};
+use crate::mutants;
+use crate::wal::commit::Spare;
+use crate::wal::frame::Link;
+use crate::wal::segment::{SegmentId, encode_header};
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Why there is no more log space.
+enum Failure {
+    /// The file and its job were abandoned; nothing names it. Trying again later is safe.
+    Abandoned(IoError),
+    /// A directory or the manifest of the space is in doubt: the space must be fenced.
+    InDoubt(IoError),
+}
+
+/// Does what `what` says and tells the commit line.
+pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
+    let result = match what {
+        Preparing::Segment(min) => segment(&space, min).await,
+        Preparing::Growth(min) => grow(&space, min).await,
+        Preparing::Nothing | Preparing::UnderWay => Ok(()),
+    };
+    let mut wakers: Vec<Waker> = Vec::new();
+    let mut core = space.core();
+    core.preparing = Preparing::Nothing;
+    core.backs_off = result.is_err();
+    match result {
+        Ok(()) => core.room.changed(None, &mut wakers),
+        Err(Failure::Abandoned(io)) => {
+            tracing::warn!(space = %space.id, error = %io, "no log space could be prepared");
+            let error = Error::io("log space could not be reserved", io).in_space(&space.id);
+            core.room.changed(Some(error), &mut wakers);
+        }
+        Err(Failure::InDoubt(io)) => {
+            space.fence(&mut core, Error::io("the log's files could not be made durable", io), &mut wakers);
+        }
+    }
+    drop(core);
+    wakers.into_iter().for_each(Waker::wake);
+    space.wake_driver();
+}
+
+async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
+    let config = &space.context.config;
+    let (version, made) = {
+        let core = space.core();
+        (core.current.manifest.version.clone(), core.segments_made)
+    };
+    let regular = config.segment_first().saturating_mul(1 << made.min(40)).min(config.segment_max());
+    let least = align_up(min.max(config.segment_first().min(regular)), PAGE as u64);
+    let wanted = align_up(regular.max(min), PAGE as u64);
+    assert!(wanted <= SEGMENT_HARD_MAX, "a segment of {wanted} bytes is longer than any batch needs");
+    let id = SegmentId {
+        space: space.core().current.manifest.identity.uid,
+        file: FileUid::from_raw(space.context.env.entropy(space.owner)),
+        number: version.next_segment,
+    };
+    let made = match make(space, id, wanted).await {
+        Err(e) if e.is_no_space() && least < wanted => make(space, id, least).await,
+        other => other,
+    };
+    let spare = made.map_err(Failure::Abandoned)?;
+    if !mutants::on("no-dir-sync-after-segment-create") {
+        space.dirs.wal.sync().await.map_err(Failure::InDoubt)?;
+    }
+    let early = mutants::on("segment-used-before-listed");
+    let mut spare = Some(spare);
+    if early {
+        hand_over(space, spare.take(), &version);
+    }
+    let (current, edits) = edits(space, id);
+    let old = current.manifest.version.clone();
+    let next = old.apply(&edits);
+    let file = FileUid::from_raw(space.context.env.entropy(space.owner));
+    match switch(&space.dirs.space, &current, next, file).await {
+        Ok(current) => {
+            let version = current.manifest.version.clone();
+            {
+                let mut core = space.core();
+                core.current = current;
+                core.edits.clear();
+                core.segments_made += 1;
+            }
+            hand_over(space, spare, &version);
+            remove_dropped(space, &edits, &old).await;
+            Ok(())
+        }
+        Err(SwitchError::NotWritten(io)) => {
+            let _ = space.dirs.wal.remove(&id.file_name()).await;
+            Err(Failure::Abandoned(io))
+        }
+        Err(SwitchError::InDoubt(io)) => Err(Failure::InDoubt(io)),
+    }
+}
+
+/// Gives the commit line its new segment and, at the first of an opening, its epoch.
+fn hand_over(space: &Arc<Incarnation>, spare: Option<Spare<Arc<dyn File>>>, version: &Version) {
+    let Some(spare) = spare else { return };
+    let mut core = space.core();
+    if core.line.is_fenced() {
+        return;
+    }
+    if !core.line.has_epoch() {
+        let epoch = if mutants::on("segment-used-before-listed") && core.current.manifest.version == *version
+        {
+            version.epoch.next().expect("epochs left")
+        } else {
+            version.epoch
+        };
+        let mut first = epoch.first_lsn();
+        if mutants::on("lsn-reuse-after-torn-tail") {
+            first = first.max(Lsn::from_raw(core.line.last().raw() + 1));
+        }
+        core.line.begin_epoch(first);
+    }
+    core.line.set_spare(spare);
+}
+
+/// The manifest in effect and what the next one changes: how past segments ended, a new epoch if this opening has none
+/// yet, the new segment, and how far the log is durable.
+fn edits(space: &Arc<Incarnation>, id: SegmentId) -> (crate::manifest::Current, Vec<Edit>) {
+    let core = space.core();
+    let version = &core.current.manifest.version;
+    let mut edits = core.edits.clone();
+    let ended = edits.iter().any(|e| matches!(e, Edit::End { .. }));
+    if let (Some(Link { file: Some(file), len, last, chain }), false) = (core.line.predecessor(), ended) {
+        let end = SegmentEnd { len, last, chain };
+        if version.segments.iter().any(|s| s.file == file && s.end.is_none()) {
+            edits.push(Edit::End { file, end });
+        }
+    }
+    if !core.line.has_epoch() {
+        edits.push(Edit::RaiseEpoch { last: space.recovered });
+    }
+    edits.push(Edit::Durable { lsn: core.line.durable() });
+    edits.push(Edit::Add { number: id.number, file: id.file });
+    (core.current.clone(), edits)
+}
+
+/// Removes the files of segments that the switch dropped; the edit is in effect. Best effort: recovery sweeps the rest.
+async fn remove_dropped(space: &Arc<Incarnation>, edits: &[Edit], old: &Version) {
+    let uid = space.core().current.manifest.identity.uid;
+    for edit in edits {
+        let Edit::Drop { file } = edit else { continue };
+        let Some(entry) = old.segments.iter().find(|s| s.file == *file) else { continue };
+        let name = SegmentId { space: uid, file: entry.file, number: entry.number }.file_name();
+        if let Err(e) = space.dirs.wal.remove(&name).await {
+            tracing::warn!(space = %space.id, error = %e, "a segment that is no longer needed could not be removed");
+        }
+    }
+}
+
+/// Creates, allocates and syncs a segment file. On failure the file is removed again, as far as that works.
+async fn make(
+    space: &Arc<Incarnation>,
+    id: SegmentId,
+    capacity: u64,
+) -> Result<Spare<Arc<dyn File>>, IoError> {
+    let name = id.file_name();
+    let epoch = space.version().epoch;
+    let file = space.dirs.wal.create(&name).await?;
+    let (header, header_crc) = encode_header(id, epoch);
+    let made = async {
+        file.allocate(capacity).await?;
+        file.write_at(0, header).await?;
+        file.sync().await
+    }
+    .await;
+    match made {
+        Ok(()) => Ok(Spare { id, file, capacity, header_crc }),
+        Err(e) => {
+            drop(file);
+            let _ = space.dirs.wal.remove(&name).await;
+            Err(e)
+        }
+    }
+}
+
+/// Grows the spare for a commit that is larger than a regular segment.
+async fn grow(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
+    let Some((id, file)) = space.core().line.growable_spare() else { return Ok(()) };
+    let capacity = align_up(min, PAGE as u64);
+    file.allocate(capacity).await.map_err(Failure::Abandoned)?;
+    file.sync().await.map_err(Failure::Abandoned)?;
+    space.core().line.grown(id, capacity);
+    Ok(())
+}
