@@ -415,7 +415,9 @@ fn apply(base: &Image, changes: &[Pending], sizes: &[Size], kept: &Kept, len: u6
                     let sector = first + n as u64;
                     if kept.has(sector, i) {
                         image.put_sector(sector, bytes, *writer);
-                        last_kept = i;
+                        if sector * (SECTOR as u64) < len {
+                            last_kept = i;
+                        }
                     }
                 }
             }
