@@ -1,13 +1,14 @@
 //! The engine: one data root, its spaces, and the calls that concern more than one of them. Control flow only.
 use crate::budget::Budget;
 use crate::config::{Config, Options};
+use crate::context::Context;
 use crate::env::{Dir, Env, LockGuard, Missing, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::SpaceId;
 use crate::recovery::{RecoveryReport, RecoveryStatus, recover};
 use crate::root::{self, Ignored};
 use crate::space::{
-    Claim, Context, Incarnation, NotCreated, Registry, Slot, SlotState, Space, create_space, purge_creating,
+    Claim, Incarnation, NotCreated, Registry, Slot, SlotState, Space, create_space, purge_creating,
 };
 use crate::sync::Mutex;
 use std::path::Path;

@@ -2,8 +2,8 @@
 //!
 //! One opaque [`Error`] with at most eight [`ErrorKind`]s: the kind says what to do, the message says which space,
 //! which path, what happened and what was expected.
-use crate::env::IoError;
 use crate::ids::SpaceId;
+use crate::io_error::IoError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

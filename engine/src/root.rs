@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{FileUid, SpaceId, SpaceUid};
 use crate::limits::PAGE;
 use crate::manifest::ManifestName;
-use crate::space::{ENGINE_FILE, LOCK_FILE, SPACE_FILE, WAL_DIR, is_creating_name};
+use crate::paths::{ENGINE_FILE, LOCK_FILE, SPACE_FILE, WAL_DIR, is_creating_name};
 use std::sync::Arc;
 
 /// An entry of a data root that is no space, and why it was left alone.

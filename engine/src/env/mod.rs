@@ -10,7 +10,8 @@ pub mod contract;
 mod io;
 pub mod os;
 
-pub use io::{Completer, Io, IoError, IoErrorKind, IoOp, IoResult, Reason};
+pub use crate::io_error::{IoError, IoErrorKind, IoOp, IoResult, Reason};
+pub use io::{Completer, Io};
 
 use std::ffi::OsString;
 use std::future::Future;

@@ -21,9 +21,9 @@
 //! ```
 use super::version::{EpochEnd, SegmentEnd, SegmentEntry, Version};
 use crate::codec::{Piece, Reader, align_up, checksum, identity_tag};
+use crate::identity::Identity;
 use crate::ids::{Epoch, FileUid, Generation, Lsn, SegmentNo, SpaceId, SpaceUid};
 use crate::limits::{EPOCH_ENDS_MAX, MANIFEST_MAX, PAGE, SEGMENTS_MAX, SPACE_ID_MAX};
-use crate::space::Identity;
 
 const MAGIC: [u8; 8] = *b"BHMANIFS";
 const CRC_AT: usize = 16;

@@ -4,15 +4,16 @@
 //! accepted frames that nothing proves durable are written anew, into a segment of this process, and synced there.
 use super::ending_edits;
 use super::log::{Log, Segment};
+use super::opened::{Dirs, Opened};
 use super::report::RecoveryReport;
 use crate::codec::align_up;
+use crate::context::Context;
 use crate::env::{IoError, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{FileUid, SpaceId};
 use crate::limits::{PAGE, SECTOR};
 use crate::manifest::{Current, Edit, switch};
 use crate::mutants;
-use crate::space::{Context, Dirs, Opened};
 use crate::wal::commit::{Resume, Spare, segment_for};
 use crate::wal::frame::{FRAME_ALIGN, Frame, FrameHead, FrameKind, Link, Place, begin, finish, put_mark};
 use crate::wal::scan::Boundary;

@@ -10,16 +10,20 @@
 pub mod cases;
 mod copy;
 mod log;
+mod opened;
 mod report;
 
+pub(crate) use opened::{Dirs, Opened};
 pub use report::{Damage, RecoveryReport, RecoveryStatus};
 
+use crate::context::Context;
 use crate::env::{Access, Dir, EntryKind, IoError, Owner};
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::{IDENTITY_LEN, Identity};
 use crate::ids::{Generation, SpaceId, SpaceUid};
 use crate::limits::MANIFEST_MAX;
 use crate::manifest::{Current, Edit, ManifestName, SegmentEnd, decode};
-use crate::space::{Context, Dirs, IDENTITY_LEN, Identity, Opened, SPACE_FILE, WAL_DIR};
+use crate::paths::{SPACE_FILE, WAL_DIR};
 use crate::wal::frame::Link;
 use cases::Verdict;
 use log::{Log, Trouble};

@@ -1,13 +1,13 @@
 //! Making a space: everything is built and synced under a name that is no space's, then renamed into place.
-use super::identity::Identity;
-use super::incarnation::{Context, Dirs, Opened};
-use super::paths::{SPACE_FILE, TIER_DIRS, WAL_DIR, creating_name, is_creating_name};
+use crate::context::Context;
 use crate::env::{Dir, EntryKind, IoError, IoErrorKind, Owner};
 use crate::error::{Error, ErrorKind, Rejected};
+use crate::identity::Identity;
 use crate::ids::{FileUid, Generation, Lsn, SpaceId, SpaceUid};
 use crate::manifest::{Current, Manifest, ManifestName, Version, encode};
 use crate::memtable::Memtable;
-use crate::recovery::RecoveryReport;
+use crate::paths::{SPACE_FILE, TIER_DIRS, WAL_DIR, creating_name, is_creating_name};
+use crate::recovery::{Dirs, Opened, RecoveryReport};
 use std::sync::Arc;
 
 /// How making a space failed.

@@ -2,56 +2,24 @@
 //!
 //! Locks, in the order in which they are taken: `core`, then `mem`. Neither is held across an await or an I/O call.
 use crate::batch::{Expected, Operations, Precondition, Sizes};
-use crate::budget::{Admits, Budget};
+use crate::budget::Admits;
 use crate::codec::put_varint;
-use crate::config::{Config, Durability};
-use crate::env::{Dir, Env, File, Io, Owner};
+use crate::config::Durability;
+use crate::context::Context;
+use crate::env::{File, Io, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{Lsn, SpaceId};
 use crate::manifest::{Current, Edit, Version};
 use crate::memtable::Memtable;
 use crate::mutants;
-use crate::recovery::RecoveryReport;
+use crate::recovery::{Dirs, Opened, RecoveryReport};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
-use crate::wal::commit::{Before, Job, Line, Moved, Resume, Room, segment_for};
+use crate::wal::commit::{Job, Line, Moved, Room, segment_for};
 use crate::wal::waiters::{WaiterKey, Waiters};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
-
-/// What all spaces of an engine share.
-#[derive(Debug)]
-pub(crate) struct Context {
-    pub(crate) env: Arc<dyn Env>,
-    pub(crate) config: Config,
-    pub(crate) budget: Budget,
-    #[cfg(bulkhead_mutants)]
-    pub(crate) everyone: Mutex<Vec<std::sync::Weak<Incarnation>>>,
-}
-
-/// The directories of a space that are open while it is.
-#[derive(Debug)]
-pub(crate) struct Dirs {
-    pub(crate) space: Arc<dyn Dir>,
-    pub(crate) wal: Arc<dyn Dir>,
-}
-
-/// What recovery or creation hands over.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) id: SpaceId,
-    pub(crate) dirs: Dirs,
-    pub(crate) current: Current,
-    pub(crate) mem: Memtable,
-    pub(crate) durable: Lsn,
-    pub(crate) before: Before,
-    /// Edits that the first switch of this opening must make.
-    pub(crate) edits: Vec<Edit>,
-    /// The segment that recovery wrote; then the epoch was raised already.
-    pub(crate) resume: Option<Resume<Arc<dyn File>>>,
-    pub(crate) report: RecoveryReport,
-}
 
 #[derive(Debug, Clone)]
 pub(crate) enum Phase {
@@ -171,7 +139,7 @@ impl Incarnation {
             fenced_at: AtomicU64::new(u64::MAX),
         });
         #[cfg(bulkhead_mutants)]
-        new.context.everyone.lock().push(Arc::downgrade(&new));
+        new.context.everyone.lock().push(Arc::<Incarnation>::downgrade(&new));
         new
     }
 
@@ -471,19 +439,7 @@ impl Incarnation {
         }
         let everyone: Vec<_> =
             self.context.everyone.lock().iter().filter_map(std::sync::Weak::upgrade).collect();
-        for other in everyone.into_iter().filter(|o| o.id != self.id) {
-            let mut core = other.core();
-            core.line.fence();
-            other.fenced_at.store(core.line.durable().raw(), Ordering::Release);
-            core.phase =
-                Phase::Fenced(Error::new(ErrorKind::Fenced, "a neighbour's fence").in_space(&other.id));
-            let mut wakers = Vec::new();
-            core.power.all(&mut wakers);
-            core.process.all(&mut wakers);
-            core.room.changed(None, &mut wakers);
-            drop(core);
-            wakers.into_iter().for_each(Waker::wake);
-        }
+        everyone.into_iter().for_each(|other| other.fence_as_neighbour(&self.id));
     }
 
     /// The version that the manifest in effect holds.
@@ -566,5 +522,24 @@ impl Drop for Incarnation {
 impl std::fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Incarnation").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(bulkhead_mutants)]
+impl crate::context::Neighbour for Incarnation {
+    fn fence_as_neighbour(&self, fenced: &SpaceId) {
+        if self.id == *fenced {
+            return;
+        }
+        let mut core = self.core();
+        core.line.fence();
+        self.fenced_at.store(core.line.durable().raw(), Ordering::Release);
+        core.phase = Phase::Fenced(Error::new(ErrorKind::Fenced, "a neighbour's fence").in_space(&self.id));
+        let mut wakers = Vec::new();
+        core.power.all(&mut wakers);
+        core.process.all(&mut wakers);
+        core.room.changed(None, &mut wakers);
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }

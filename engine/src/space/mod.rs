@@ -2,21 +2,18 @@
 mod create;
 mod driver;
 mod handle;
-mod identity;
 mod incarnation;
-mod paths;
 mod registry;
 mod rotation;
 mod scan;
 mod ticket;
 
+pub use crate::identity::{IDENTITY_LEN, Identity, SPACE_LEVEL};
+pub use crate::paths::{ENGINE_FILE, LOCK_FILE, QUARANTINE_DIR, SPACE_FILE, SpacePaths, TIER_DIRS, WAL_DIR};
 pub use handle::{Outcome, Space, SpaceState};
-pub use identity::{IDENTITY_LEN, Identity, SPACE_LEVEL};
-pub use paths::{ENGINE_FILE, LOCK_FILE, QUARANTINE_DIR, SPACE_FILE, SpacePaths, TIER_DIRS, WAL_DIR};
 pub use scan::{Scan, Snapshot};
 pub use ticket::Commit;
 
 pub(crate) use create::{NotCreated, create_space, purge_creating};
-pub(crate) use incarnation::{Context, Dirs, Incarnation, Opened};
-pub(crate) use paths::is_creating_name;
+pub(crate) use incarnation::Incarnation;
 pub(crate) use registry::{Claim, Registry, Slot, SlotState};
