@@ -1,8 +1,9 @@
 //! The file system as a whole: inodes, the way from a path to one, and what a power cut leaves of them.
 use crate::decide::{Decider, Site, mix};
 use crate::dir::{DirNode, Ino, Name, NameChange, NameCut};
-use crate::file::{Cut, FileNode};
+use crate::file::FileNode;
 use crate::plan::{FaultKind, Faults};
+use crate::survive::Cut;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;

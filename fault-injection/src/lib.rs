@@ -18,6 +18,7 @@ pub mod plan;
 
 mod dir;
 mod disk;
+mod dispatch;
 mod execute;
 mod file;
 mod handle;
@@ -25,6 +26,7 @@ mod image;
 mod inspect;
 mod queue;
 mod rot;
+mod survive;
 mod trace;
 mod verbs;
 mod violation;

@@ -9,7 +9,7 @@ use crate::handle::SimFs;
 use crate::plan::{FaultKind, FaultPlan, Faults, Tally};
 use crate::queue::{Latency, Queue};
 use crate::trace::Trace;
-use crate::verbs::{Delivery, Target, Verb, WHATS, What, Work};
+use crate::verbs::{Target, Verb, WHATS, What};
 use crate::violation::{Violation, ViolationKind};
 use bulkhead::env::{IoOp, Owner};
 use rustc_hash::FxHashMap;
@@ -87,11 +87,14 @@ pub enum View {
 pub struct World(Arc<Mutex<State>>);
 
 #[derive(Clone, Default)]
-struct PerOwner {
-    counts: [u64; WHATS],
-    submitted: u64,
+pub(crate) struct PerOwner {
+    pub(crate) counts: [u64; WHATS],
+    pub(crate) submitted: u64,
     entropy: u64,
-    trace: u64,
+    /// What it submitted, in order.
+    pub(crate) calls: u64,
+    /// What was answered, in any order: answers may overtake each other.
+    pub(crate) answers: u64,
 }
 
 pub(crate) struct State {
@@ -108,12 +111,12 @@ pub(crate) struct State {
     pub(crate) trace: Trace,
     /// Files that the driver of the world made, so that each has a key of its own.
     pub(crate) injected: u64,
-    queue: Queue,
-    frozen: bool,
-    crash: Option<CrashPoint>,
-    crashes: u64,
-    ios: u64,
-    owners: FxHashMap<u64, PerOwner>,
+    pub(crate) queue: Queue,
+    pub(crate) frozen: bool,
+    pub(crate) crash: Option<CrashPoint>,
+    pub(crate) crashes: u64,
+    pub(crate) ios: u64,
+    pub(crate) owners: FxHashMap<u64, PerOwner>,
 }
 
 impl World {
@@ -345,7 +348,7 @@ impl World {
     /// among owners: equal in two runs exactly if that owner saw the same.
     #[must_use]
     pub fn owner_traces(&self) -> BTreeMap<u64, u64> {
-        self.state().owners.iter().map(|(owner, per)| (*owner, per.trace)).collect()
+        self.state().owners.iter().map(|(owner, per)| (*owner, mix(per.calls, per.answers))).collect()
     }
 
     pub(crate) fn submit(
@@ -387,146 +390,6 @@ impl std::fmt::Debug for World {
 }
 
 impl State {
-    fn submit(&mut self, owner: u64, what: What, target: Target, verb: Verb, wait: u64) {
-        let per = self.owners.entry(owner).or_default();
-        let seq = per.counts[what.index()];
-        per.counts[what.index()] += 1;
-        let submitted = per.submitted;
-        per.submitted += 1;
-        let (a, b) = verb.arguments();
-        let event = mix(mix(mix(what.index() as u64, target.hash), a), b);
-        per.trace = mix(per.trace, event);
-        self.trace.event(self.now, owner, event);
-        let (latency, stalled) = self.latency(owner, what, seq);
-        let tie = self.decider.choose(Site::Tie, owner, submitted, u32::MAX);
-        let due = self.now.saturating_add(wait).saturating_add(latency);
-        if self.trace.is_readable() {
-            let now = self.now;
-            self.trace
-                .line(|| format!("{now:>10} {owner:016x} {what:?}#{seq} {} ({a}, {b:x})", target.text()));
-        }
-        self.queue.push(due, tie, Work { what, owner, seq, stalled, target, verb });
-    }
-
-    fn latency(&mut self, owner: u64, what: What, seq: u64) -> (u64, bool) {
-        let ((base, spread), site) = match what {
-            What::Timer => return (0, false),
-            What::Turn => (self.latency.turn, Site::TurnLatency),
-            What::Io(op) => (self.latency.of(op), Site::Latency(op)),
-        };
-        let latency = u64::from(base + self.decider.choose(site, owner, seq, spread + 1));
-        let What::Io(op) = what else { return (latency, false) };
-        let stalled = self.strikes(FaultKind::F23Stall, owner, mix(seq, op as u64));
-        (if stalled { latency * 100 } else { latency }, stalled)
-    }
-
-    /// Whether a fault strikes here.
-    pub(crate) fn strikes(&mut self, kind: FaultKind, owner: u64, seq: u64) -> bool {
-        let rate = self.faults.rate(kind, owner);
-        let struck = rate > 0 && self.decider.strikes(kind, owner, seq, rate);
-        self.faults.drawn(kind, u64::from(struck));
-        struck
-    }
-
-    fn step(&mut self, world: &World) -> (Step, Option<Delivery>) {
-        while !self.frozen
-            && let Some((_, work)) = self.queue.peek()
-            && matches!(&work.verb, Verb::Wake(done) if done.is_abandoned())
-        {
-            // A timer that nobody waits for must not move the time.
-            self.queue.pop();
-        }
-        if self.frozen {
-            return (Step::Idle, None);
-        }
-        let due = self.queue.peek().map(|(due, _)| due);
-        if let Some(CrashPoint::Time(at)) = self.crash
-            && due.is_none_or(|due| due >= at)
-        {
-            self.now = self.now.max(at);
-            self.freeze(world, None);
-            return (Step::Froze, None);
-        }
-        let (Some(due), Some(work)) = (due, self.queue.pop()) else { return (Step::Idle, None) };
-        self.now = self.now.max(due);
-        if matches!(work.what, What::Io(_)) {
-            self.ios += 1;
-            if self.crash_is_due(work.owner) {
-                self.freeze(world, Some(work));
-                return (Step::Froze, None);
-            }
-        }
-        let (owner, what) = (work.owner, work.what);
-        let delivery = self.release(world, work);
-        let what = match what {
-            What::Io(op) => Released::Io(op),
-            What::Timer => Released::Timer,
-            What::Turn => Released::Turn,
-        };
-        (Step::Released(Release { owner: Owner(owner), what, now: self.now }), Some(delivery))
-    }
-
-    fn crash_is_due(&mut self, of: u64) -> bool {
-        match &mut self.crash {
-            Some(CrashPoint::OwnerIo { owner, .. }) if *owner != of => false,
-            Some(CrashPoint::Io(k) | CrashPoint::OwnerIo { k, .. }) => {
-                *k -= 1;
-                *k == 0
-            }
-            Some(CrashPoint::Time(_)) | None => false,
-        }
-    }
-
-    fn release(&mut self, world: &World, work: Work) -> Delivery {
-        let Work { what, owner, seq, stalled, target, verb } = work;
-        let delivery = self.execute(world, owner, seq, &target, verb);
-        if stalled {
-            self.faults.effective(FaultKind::F23Stall, 1);
-        }
-        let event = mix(mix(what.index() as u64, seq), delivery.hash());
-        self.trace.event(self.now, owner, event);
-        let per = self.owners.get_mut(&owner).expect("it submitted");
-        // Answers may overtake each other; which did is the schedule's business, not what the owner saw.
-        per.trace = per.trace.wrapping_add(mix(event, 0));
-        if self.trace.is_readable() {
-            let now = self.now;
-            let result = delivery.error().map_or("ok".to_owned(), |(e, _)| e.to_string());
-            self.trace.line(|| format!("{now:>10} {owner:016x} {what:?}#{seq} -> {result}"));
-        }
-        delivery
-    }
-
-    /// C9: a legal part of everything in flight happens, `first` foremost; then nothing any more.
-    fn freeze(&mut self, world: &World, first: Option<Work>) {
-        let queue = std::mem::take(&mut self.queue);
-        if let Some(work) = first {
-            self.land(world, work);
-        }
-        let mut queue = queue;
-        while let Some(work) = queue.pop() {
-            self.land(world, work);
-        }
-        self.frozen = true;
-        self.crash = None;
-    }
-
-    fn end_boot(&mut self, world: &World) -> u64 {
-        if !self.frozen {
-            self.freeze(world, None);
-        }
-        self.locks.clear();
-        self.frozen = false;
-        self.boot += 1;
-        self.crashes += 1;
-        self.boot
-    }
-
-    fn note_crash(&mut self, what: &'static str) {
-        let (now, boot) = (self.now, self.boot);
-        self.trace.event(now, 0, crate::decide::hash_bytes(what.as_bytes()));
-        self.trace.line(|| format!("{now:>10} ---- {what}; boot {boot} begins"));
-    }
-
     pub(crate) fn violation(
         &mut self,
         kind: ViolationKind,
