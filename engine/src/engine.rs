@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::env::{Dir, Env, LockGuard, Missing, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::SpaceId;
-use crate::recovery::{RecoveryReport, RecoveryStatus, recover};
+use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, Salvage, recover};
 use crate::root::{self, Ignored};
 use crate::space::{
     Claim, Incarnation, NotCreated, Registry, Slot, SlotState, Space, create_space, purge_creating,
@@ -143,6 +143,59 @@ impl Engine {
         self.alive()?;
         let Some(slot) = self.shared.registry.get(id) else { return Err(no_such_space(id)) };
         self.open_slot(id, &slot, |state| !matches!(state, SlotState::Busy | SlotState::Gone(_))).await
+    }
+
+    /// Says what a repair of `id` would keep and lose. Changes nothing. The space must not be open.
+    ///
+    /// # Errors
+    /// `Rejected(State)` for an open space, `Failed` where nothing can be planned: no manifest verifies, or a file
+    /// cannot be read.
+    pub async fn repair_plan(&self, id: &SpaceId) -> Result<RepairPlan> {
+        self.not_open(id).await?;
+        recovery::plan(&self.shared.root, id).await
+    }
+
+    /// Reads what can be read of a space that cannot be opened. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::repair_plan`].
+    pub async fn salvage(&self, id: &SpaceId) -> Result<Salvage> {
+        self.not_open(id).await?;
+        recovery::salvage(&self.shared.root, id).await
+    }
+
+    /// Carries out `plan`, if the space still is as the plan saw it, and opens the space.
+    ///
+    /// # Errors
+    /// `Rejected(State)` if the space changed since, or is open; otherwise as [`Engine::space`].
+    pub async fn repair(&self, plan: &RepairPlan) -> Result<Space> {
+        let slot = self.not_open(&plan.id).await?;
+        let claim = slot.claim(|state| matches!(state, SlotState::Idle | SlotState::Broken(..)));
+        if matches!(claim, Claim::Theirs) {
+            return Err(open_already(&plan.id));
+        }
+        let (shared, plan, mine) = (self.shared.clone(), plan.clone(), slot.clone());
+        let owner = Owner::of(&plan.id);
+        let id = plan.id.clone();
+        let task = async move {
+            if let Err(e) = recovery::repair(&shared.context, &shared.root, &plan).await {
+                let report = RecoveryReport::new(&plan.id);
+                mine.settle(SlotState::Broken(e, Box::new(report)));
+                return;
+            }
+            mine.settle(open(&shared, &plan.id).await);
+        };
+        self.shared.context.env.spawn(owner, "repair-space", Box::pin(task));
+        self.opened(&id, slot.settled().await)
+    }
+
+    async fn not_open(&self, id: &SpaceId) -> Result<Arc<Slot>> {
+        self.alive()?;
+        let Some(slot) = self.shared.registry.get(id) else { return Err(no_such_space(id)) };
+        match slot.settled().await {
+            SlotState::Open(_) => Err(open_already(id)),
+            _ => Ok(slot),
+        }
     }
 
     /// What lies in the data root.
@@ -311,6 +364,21 @@ impl Engine {
             SlotState::Idle | SlotState::Busy => Err(no_such_space(id)),
         }
     }
+}
+
+async fn open(shared: &Arc<Shared>, id: &SpaceId) -> SlotState {
+    match recover(&shared.context, &shared.root, id).await {
+        Ok(opened) => {
+            SlotState::Open(Space { incarnation: Incarnation::new(shared.context.clone(), opened) })
+        }
+        Err(not) => SlotState::Broken(not.error, Box::new(not.report)),
+    }
+}
+
+fn open_already(id: &SpaceId) -> Error {
+    Error::rejected(Rejected::State, "the space is open")
+        .in_space(id)
+        .advice("Only a space that cannot be opened is repaired.")
 }
 
 fn no_such_space(id: &SpaceId) -> Error {

@@ -54,6 +54,8 @@ pub enum Edit {
     Drop { file: FileUid },
     /// The log is known durable up to here.
     Durable { lsn: Lsn },
+    /// Repair, on explicit order: the log ends with `last`, whatever was durable once; the segment `file` with `end`.
+    CutBack { last: Lsn, file: Option<(FileUid, SegmentEnd)> },
 }
 
 impl Version {
@@ -113,6 +115,15 @@ impl Version {
                 assert!(self.segments.len() < before, "a live segment is dropped");
             }
             Edit::Durable { lsn } => self.durable = self.durable.max(lsn),
+            Edit::CutBack { last, file } => {
+                self.durable = last;
+                self.epoch_ends.retain(|e| e.last < last);
+                if let Some((file, end)) = file {
+                    let entry =
+                        self.segments.iter_mut().find(|s| s.file == file).expect("a live segment ends");
+                    entry.end = Some(end);
+                }
+            }
         }
     }
 

@@ -20,13 +20,15 @@ use crate::wal::scan::Boundary;
 use crate::wal::segment::{SEGMENT_HEADER, SegmentId, encode_header};
 use std::sync::Arc;
 
-/// Writes the fresh segment, raises the epoch and switches the manifest; then the space can be served.
+/// Writes the fresh segment, raises the epoch and switches the manifest; then the space can be served. `ending` are
+/// the edits that say how the log ended, where that is not what it says itself.
 pub(super) async fn copy_forward(
     context: &Arc<Context>,
     id: &SpaceId,
     dirs: Dirs,
     current: Current,
     log: Log,
+    ending: Option<Vec<Edit>>,
     report: &mut RecoveryReport,
 ) -> Result<Opened> {
     let owner = Owner::of(id);
@@ -47,7 +49,7 @@ pub(super) async fn copy_forward(
     {
         let _ = file.sync().await;
     }
-    let mut edits = ending_edits(&current, &log, kept);
+    let mut edits = ending.unwrap_or_else(|| ending_edits(&current, &log, kept));
     edits.push(Edit::RaiseEpoch { last: log.last });
     edits.push(Edit::Durable { lsn: log.last });
     edits.push(Edit::Add { number: segment.number, file: segment.file });
@@ -81,6 +83,44 @@ pub(super) async fn copy_forward(
         edits: Vec::new(),
         resume: Some(Resume { spare, offset, chain }),
         report: report.clone(),
+    })
+}
+
+/// The mutant `append-after-torn-tail`: goes on in the old segment, behind whatever the crash left there.
+pub(super) async fn append_behind(
+    context: &Arc<Context>,
+    id: &SpaceId,
+    dirs: Dirs,
+    current: Current,
+    log: Log,
+    report: &mut RecoveryReport,
+) -> Result<Opened> {
+    let failed = |e: IoError| Error::io("recovery could not write", e).with_kind(ErrorKind::Failed);
+    let tail = log.tail.as_ref().expect("checked by the caller");
+    let file = dirs.wal.open(&tail.id.file_name(), crate::env::Access::Write).await.map_err(failed)?;
+    let (torn, end) = match tail.scanned.stop {
+        crate::wal::scan::Stop::Torn { bytes, .. } => (bytes, tail.scanned.end),
+        crate::wal::scan::Stop::Unwritten => (0, tail.scanned.end),
+    };
+    let capacity = tail.bytes.len() as u64;
+    let offset = align_up(end.offset + torn, SECTOR as u64);
+    if offset + segment_for(0) > capacity {
+        return copy_forward(context, id, dirs, current, log, None, report).await;
+    }
+    let next = current.manifest.version.apply(&[Edit::RaiseEpoch { last: log.last }]);
+    let uid = FileUid::from_raw(context.env.entropy(Owner::of(id)));
+    let current = switch(&dirs.space, &current, next, uid).await.map_err(|e| failed(e.io()))?;
+    let spare = Spare { id: tail.id, file, capacity, header_crc: 0 };
+    Ok(Opened {
+        id: id.clone(),
+        dirs,
+        current,
+        durable: log.last,
+        before: None,
+        edits: Vec::new(),
+        resume: Some(Resume { spare, offset, chain: end.chain }),
+        report: report.clone(),
+        mem: log.mem,
     })
 }
 

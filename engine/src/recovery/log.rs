@@ -40,26 +40,36 @@ pub(super) struct Log {
     /// Listed segments behind the tail: they hold no frame that counts.
     pub(super) unused: Vec<SegmentEntry>,
     pub(super) last: Lsn,
+    /// The highest LSN that anything proves to have been durable.
+    pub(super) claimed: Lsn,
+    /// Where the chain broke, and what was expected there. What follows was not read.
+    pub(super) damage: Option<(Damage, String)>,
 }
 
-/// Why the log could not be taken in.
+/// Why the log could not be read at all.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    Read(IoError),
-    /// Damage, with where it is and what was expected.
-    Damaged {
-        damage: Damage,
-        what: String,
-    },
+pub(super) enum Unreadable {
+    Io(IoError),
     /// Frames that verify and hold what this release does not know.
     Newer {
         file: String,
     },
 }
 
+/// Why reading stopped at a segment.
+#[derive(Debug)]
+enum Trouble {
+    Unreadable(Unreadable),
+    /// Damage, with where it is and what was expected.
+    Damaged {
+        damage: Damage,
+        what: String,
+    },
+}
+
 impl From<IoError> for Trouble {
     fn from(e: IoError) -> Trouble {
-        Trouble::Read(e)
+        Trouble::Unreadable(Unreadable::Io(e))
     }
 }
 
@@ -69,7 +79,7 @@ pub(super) async fn read(
     uid: SpaceUid,
     version: &Version,
     report: &mut RecoveryReport,
-) -> Result<Log, Trouble> {
+) -> Result<Log, Unreadable> {
     let mut log = Log {
         facts: Facts {
             reading: Reading::Whole,
@@ -84,31 +94,64 @@ pub(super) async fn read(
         proven: Boundary { offset: 0, last: version.flushed, chain: 0 },
         unused: Vec::new(),
         last: version.flushed,
+        claimed: version.durable,
+        damage: None,
     };
-    let ids: Vec<SegmentId> =
-        version.segments.iter().map(|s| SegmentId { space: uid, file: s.file, number: s.number }).collect();
-    let mut links = Vec::new();
-    for id in &ids {
-        links.push(peek_link(wal, *id).await?);
-    }
-    // The chain ends in the last segment that has a link.
-    let chained = links.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
-    for (i, (entry, id)) in version.segments.iter().zip(&ids).enumerate() {
-        if i >= chained {
-            let segment = load(wal, *id, None, &mut |_| (), report).await?;
-            note_unused(&mut log, &segment, report);
-            log.unused.push(*entry);
-            continue;
+    match read_segments(wal, uid, version, &mut log, report).await {
+        Ok(()) => {}
+        Err(Trouble::Damaged { damage, what }) => {
+            log.facts.files = Files::Damaged;
+            report.damage = Some(damage.clone());
+            log.damage = Some((damage, what));
+            let taken = log.tail.as_ref().map(|t| t.id.number);
+            log.unused =
+                version.segments.iter().filter(|s| taken.is_none_or(|t| s.number > t)).copied().collect();
         }
-        let end = ending(entry, *id, links.get(i + 1).copied().flatten())?;
-        take_in(wal, &mut log, *id, links[i], end, report).await?;
-        if i + 1 < chained && entry.end.is_none() {
-            log.before_tail = end.map(|end| (*id, end));
-        }
+        Err(Trouble::Unreadable(why)) => return Err(why),
     }
     conclude(&mut log, version);
     report.last_lsn = log.last;
     Ok(log)
+}
+
+async fn read_segments(
+    wal: &Arc<dyn Dir>,
+    uid: SpaceUid,
+    version: &Version,
+    log: &mut Log,
+    report: &mut RecoveryReport,
+) -> Result<(), Trouble> {
+    let ids: Vec<SegmentId> =
+        version.segments.iter().map(|s| SegmentId { space: uid, file: s.file, number: s.number }).collect();
+    let mut links = Vec::new();
+    for id in &ids {
+        links.push(peek_link(wal, *id).await);
+        if matches!(links.last(), Some(Err(Trouble::Unreadable(_)))) {
+            return links.pop().expect("just seen").map(|_: Option<Link>| ());
+        }
+    }
+    let damaged_at = links.iter().position(Result::is_err);
+    let links: Vec<Option<Link>> = links.iter().map(|l| l.as_ref().ok().copied().flatten()).collect();
+    // The chain ends in the last segment that has a link.
+    let chained = links.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
+    for (i, (entry, id)) in version.segments.iter().zip(&ids).enumerate() {
+        if damaged_at == Some(i) {
+            // Its error, once more, now that everything in front of it was taken in.
+            peek_link(wal, *id).await?;
+        }
+        if i >= chained {
+            let segment = load(wal, *id, None, &mut |_| (), report).await?;
+            note_unused(log, &segment, report);
+            log.unused.push(*entry);
+            continue;
+        }
+        let end = ending(entry, *id, links.get(i + 1).copied().flatten())?;
+        take_in(wal, log, *id, links[i], end, report).await?;
+        if i + 1 < chained && entry.end.is_none() {
+            log.before_tail = end.map(|end| (*id, end));
+        }
+    }
+    Ok(())
 }
 
 /// How segment `id` ended, from the manifest or from its successor's link; `None` while it is the last.
@@ -166,16 +209,18 @@ async fn take_in(
     report.commits += commits;
     report.operations += operations;
     if unknown {
-        return Err(Trouble::Newer { file: id.file_name() });
+        return Err(Trouble::Unreadable(Unreadable::Newer { file: id.file_name() }));
     }
     let found = segment.scanned.end;
+    let mut broken = None;
     if let Some(end) = end
         && (found.offset != end.len || found.chain != end.chain || found.last != end.last)
         && !mutants::on("corruption-as-torn-tail")
     {
         let what =
             format!("the log is damaged: its frames end with LSN {}, {} was durable", found.last, end.last);
-        return Err(damaged(id, found.offset, what));
+        log.claimed = log.claimed.max(end.last);
+        broken = Some(damaged(id, found.offset, what));
     }
     if end.is_some() {
         // A known end is itself the proof: it was written down once all in front of it was durable.
@@ -186,7 +231,7 @@ async fn take_in(
     log.last = found.last;
     log.proven = segment.scanned.proven;
     log.tail = Some(segment);
-    Ok(())
+    broken.map_or(Ok(()), Err)
 }
 
 fn damaged(id: SegmentId, offset: u64, what: String) -> Trouble {
@@ -217,6 +262,7 @@ fn note_unused(log: &mut Log, segment: &Segment, report: &mut RecoveryReport) {
         log.facts.tail = Tail::Torn;
         report.torn_bytes += bytes;
         report.discarded_frames += later_frames;
+        log.claimed = log.claimed.max(later_durable);
         if later_durable > log.last {
             log.facts.beyond = Beyond::Proven;
             report.damage =
@@ -248,6 +294,7 @@ fn conclude(log: &mut Log, version: &Version) {
     log.proven = scanned.proven;
     if let Stop::Torn { later_durable, .. } = scanned.stop {
         log.facts.tail = Tail::Torn;
+        log.claimed = log.claimed.max(later_durable);
         if later_durable > log.last {
             log.facts.beyond = Beyond::Proven;
         }
@@ -277,7 +324,7 @@ async fn open(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Arc<dyn crate::env::F
     match wal.open(&id.file_name(), Access::ReadRaw).await {
         Ok(file) => Ok(file),
         Err(e) if e.is_not_found() => Err(damaged(id, 0, "a listed segment is missing".to_owned())),
-        Err(e) => Err(Trouble::Read(e)),
+        Err(e) => Err(e.into()),
     }
 }
 

@@ -11,9 +11,12 @@ pub mod cases;
 mod copy;
 mod log;
 mod opened;
+mod repair;
 mod report;
 
 pub(crate) use opened::{Dirs, Opened};
+pub use repair::{RepairPlan, Salvage};
+pub(crate) use repair::{plan, repair, salvage};
 pub use report::{Damage, RecoveryReport, RecoveryStatus};
 
 use crate::context::Context;
@@ -26,7 +29,7 @@ use crate::manifest::{Current, Edit, ManifestName, SegmentEnd, decode};
 use crate::paths::{SPACE_FILE, WAL_DIR};
 use crate::wal::frame::Link;
 use cases::Verdict;
-use log::{Log, Trouble};
+use log::{Log, Unreadable};
 use std::sync::Arc;
 
 /// A space that could not be opened: the error, and the report all the same.
@@ -72,41 +75,11 @@ async fn open(
     report: &mut RecoveryReport,
 ) -> Result<Opened> {
     let root = root.as_owner(Owner::of(id));
-    let failed = |what: &'static str| move |e: IoError| Error::io(what, e).with_kind(ErrorKind::Failed);
-    let space =
-        root.open_dir(&id.dir_name()).await.map_err(failed("the space's directory could not be opened"))?;
+    let space = open_space_dir(&root, id).await?;
     let identity = read_identity(&space, id).await?;
-    let current = read_manifest(&space, &identity).await?;
-    let wal = match space.open_dir(WAL_DIR).await {
-        Ok(wal) => wal,
-        Err(e) if e.is_not_found() => {
-            return Err(Error::corrupt("the log's directory is missing").at_path(space.path().join(WAL_DIR)));
-        }
-        Err(e) => return Err(failed("the log's directory could not be opened")(e)),
-    };
-    let dirs = Dirs { space, wal };
-    let log = match log::read(&dirs.wal, identity.uid, &current.manifest.version, report).await {
-        Ok(log) => log,
-        Err(Trouble::Read(e)) => {
-            report.case = cases::ROWS[0].label;
-            return Err(failed("the log could not be read")(e));
-        }
-        Err(Trouble::Damaged { damage, what }) => {
-            report.case = cases::ROWS[1].label;
-            report.damage = Some(damage.clone());
-            return Err(Error::corrupt(what)
-                .at_path(dirs.space.path().join(damage.file))
-                .at_offset(damage.offset));
-        }
-        Err(Trouble::Newer { file }) => {
-            return Err(Error::new(
-                ErrorKind::Failed,
-                "the log holds operations that this release does not know",
-            )
-            .at_path(dirs.wal.path().join(file))
-            .advice("Open it with the release that wrote it."));
-        }
-    };
+    let current = read_manifest(&space, id, Some(identity.uid)).await?;
+    let dirs = open_dirs(space).await?;
+    let log = read_log(&dirs, &current, report).await?;
     let row = cases::decide(&log.facts);
     report.case = row.label;
     if row.verdict == Verdict::CutAndCopyForward {
@@ -115,15 +88,54 @@ async fn open(
     match row.verdict {
         Verdict::Fail | Verdict::Corrupt => Err(missing_commits(&dirs, &log, report)),
         Verdict::Serve => Ok(serve(id, dirs, current, log, report)),
+        Verdict::CutAndCopyForward if crate::mutants::on("append-after-torn-tail") && log.tail.is_some() => {
+            copy::append_behind(context, id, dirs, current, log, report).await
+        }
         Verdict::CopyForward | Verdict::CutAndCopyForward => {
-            let opened = copy::copy_forward(context, id, dirs, current, log, report).await?;
+            let opened = copy::copy_forward(context, id, dirs, current, log, None, report).await?;
             sweep(&opened).await;
             Ok(opened)
         }
     }
 }
 
+fn failed(what: &'static str) -> impl Fn(IoError) -> Error {
+    move |e| Error::io(what, e).with_kind(ErrorKind::Failed)
+}
+
+async fn open_space_dir(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Arc<dyn Dir>> {
+    root.open_dir(&id.dir_name()).await.map_err(failed("the space's directory could not be opened"))
+}
+
+async fn open_dirs(space: Arc<dyn Dir>) -> Result<Dirs> {
+    match space.open_dir(WAL_DIR).await {
+        Ok(wal) => Ok(Dirs { space, wal }),
+        Err(e) if e.is_not_found() => {
+            Err(Error::corrupt("the log's directory is missing").at_path(space.path().join(WAL_DIR)))
+        }
+        Err(e) => Err(failed("the log's directory could not be opened")(e)),
+    }
+}
+
+async fn read_log(dirs: &Dirs, current: &Current, report: &mut RecoveryReport) -> Result<Log> {
+    let manifest = &current.manifest;
+    log::read(&dirs.wal, manifest.identity.uid, &manifest.version, report).await.map_err(|why| match why {
+        Unreadable::Io(e) => {
+            report.case = cases::ROWS[0].label;
+            failed("the log could not be read")(e)
+        }
+        Unreadable::Newer { file } => {
+            Error::new(ErrorKind::Failed, "the log holds operations that this release does not know")
+                .at_path(dirs.wal.path().join(file))
+                .advice("Open it with the release that wrote it.")
+        }
+    })
+}
+
 fn missing_commits(dirs: &Dirs, log: &Log, report: &mut RecoveryReport) -> Error {
+    if let Some((damage, what)) = &log.damage {
+        return Error::corrupt(what).at_path(dirs.space.path().join(&damage.file)).at_offset(damage.offset);
+    }
     let (file, offset) = match &log.tail {
         Some(tail) => (format!("wal/{}", tail.id.file_name()), tail.scanned.end.offset),
         None => (WAL_DIR.to_owned(), 0),
@@ -206,12 +218,12 @@ async fn read_identity(space: &Arc<dyn Dir>, id: &SpaceId) -> Result<Identity> {
 }
 
 /// The manifest in effect: the highest that verifies.
-async fn read_manifest(space: &Arc<dyn Dir>, identity: &Identity) -> Result<Current> {
-    let failed = |e: IoError| Error::io("the manifest could not be read", e).with_kind(ErrorKind::Failed);
+async fn read_manifest(space: &Arc<dyn Dir>, id: &SpaceId, uid: Option<SpaceUid>) -> Result<Current> {
+    let failed = failed("the manifest could not be read");
     let names: Vec<String> = space
         .list()
         .await
-        .map_err(failed)?
+        .map_err(&failed)?
         .into_iter()
         .filter(|e| e.kind == EntryKind::File)
         .filter_map(|e| e.name.into_string().ok())
@@ -220,17 +232,20 @@ async fn read_manifest(space: &Arc<dyn Dir>, identity: &Identity) -> Result<Curr
     manifests.sort_unstable();
     let highest = manifests.last().map_or(Generation::from_raw(0), |m| m.generation);
     for name in manifests.iter().rev() {
-        let file = space.open(&name.file_name(), Access::ReadRaw).await.map_err(failed)?;
-        let len = file.len().await.map_err(failed)?.min(2 * MANIFEST_MAX as u64 + 1);
-        let bytes = file.read_at(0, vec![0; len as usize]).await.map_err(failed)?;
-        if let Some(manifest) = decode(&bytes, *name, Some(identity.uid)) {
+        let file = space.open(&name.file_name(), Access::ReadRaw).await.map_err(&failed)?;
+        let len = file.len().await.map_err(&failed)?.min(2 * MANIFEST_MAX as u64 + 1);
+        let bytes = file.read_at(0, vec![0; len as usize]).await.map_err(&failed)?;
+        if let Some(manifest) = decode(&bytes, *name, uid).filter(|m| m.identity.id == *id) {
             let stale = manifests.iter().filter(|m| *m != name).map(ManifestName::file_name).collect();
             return Ok(Current { manifest, highest, stale });
         }
     }
     Err(Error::new(ErrorKind::Failed, format!("none of {} manifests verifies", manifests.len()))
         .at_path(space.path())
-        .expected(format!("a manifest of space {:?} with uid {}", identity.id, identity.uid))
+        .expected(format!(
+            "a manifest of space {id:?}{}",
+            uid.map_or(String::new(), |u| format!(" with uid {u}"))
+        ))
         .advice("Nothing was touched; look at what repair would keep."))
 }
 

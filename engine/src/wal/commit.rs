@@ -274,7 +274,9 @@ impl<F: Clone> Line<F> {
             _ => self.spare_reserved += need,
         }
         let joins = self.groups.back().is_some_and(|g| {
-            g.target == target && g.bytes.len() + body <= GROUP_BYTES_MAX && g.first.epoch() == lsn.epoch()
+            g.target == target
+                && g.bytes.len() + body <= GROUP_BYTES_MAX
+                && g.first.advance(u64::from(g.count)) == lsn
         });
         if !joins {
             let bytes = vec![0; FRAME_HEADER];

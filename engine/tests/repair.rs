@@ -1,0 +1,143 @@
+//! Goal: damage in front of what was durable is reported with its place, costs one space only, and is repaired on
+//! explicit order alone. Method: real files, damaged by hand.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test damages real files")]
+use bulkhead::env::os::{OsEnv, OsOptions};
+use bulkhead::{Engine, ErrorKind, Options, RecoveryStatus, Rejected, SpaceId};
+use std::path::{Path, PathBuf};
+
+async fn open(root: &Path) -> Engine {
+    let env = OsEnv::new(tokio::runtime::Handle::current(), OsOptions::default());
+    let options = Options { segment_first: 16 * 1024, segment_max: 16 * 1024, ..Options::default() };
+    Engine::open(env, root, options).await.unwrap()
+}
+
+fn id(s: &str) -> SpaceId {
+    SpaceId::new(s).unwrap()
+}
+
+/// Two spaces with forty durable commits each, over several segments, closed cleanly.
+async fn filled() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path()).await;
+    for name in ["alpha", "beta"] {
+        let space = engine.create_space(&id(name)).await.unwrap();
+        for i in 0..40u8 {
+            space.put([b'k', i], vec![i; 700]).await.unwrap();
+        }
+    }
+    engine.close().await.unwrap();
+    dir
+}
+
+fn segments(root: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(root.join("alpha/wal")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn damage(file: &Path, offset: usize) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[offset] ^= 0x40;
+    std::fs::write(file, bytes).unwrap();
+}
+
+async fn repaired(root: &Path, kept: u8) {
+    let engine = open(root).await;
+    let reports = engine.recover_all().await.unwrap();
+    assert_eq!(
+        reports.iter().map(|r| r.status).collect::<Vec<_>>(),
+        [RecoveryStatus::Corrupt, RecoveryStatus::Clean]
+    );
+    assert!(reports[0].damage.is_some(), "{:?}", reports[0]);
+    let refused = engine.space(&id("alpha")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    assert!(refused.path().is_some() && refused.offset().is_some(), "{refused}");
+    let beta = engine.space(&id("beta")).await.unwrap();
+    assert_eq!(beta.get([b'k', 39]).await.unwrap().unwrap().to_vec(), vec![39; 700]);
+
+    let salvage = engine.salvage(&id("alpha")).await.unwrap();
+    assert_eq!(salvage.entries().len(), usize::from(kept));
+    let plan = engine.repair_plan(&id("alpha")).await.unwrap();
+    assert_eq!(plan.commits, u64::from(kept));
+    assert!(plan.lost.is_some() && !plan.set_aside.is_empty(), "{plan}");
+    let space = engine.repair(&plan).await.unwrap();
+    for i in 0..40u8 {
+        let got = space.get([b'k', i]).await.unwrap().map(|v| v.to_vec());
+        assert_eq!(got, (i < kept).then(|| vec![i; 700]), "key {i}");
+    }
+    space.put("after", "repair").await.unwrap();
+    let stale = engine.repair(&plan).await.unwrap_err();
+    assert_eq!(stale.kind(), ErrorKind::Rejected(Rejected::State));
+    engine.close().await.unwrap();
+    assert!(std::fs::read_dir(root.join("alpha/quarantine")).unwrap().count() > 0);
+
+    let engine = open(root).await;
+    let space = engine.space(&id("alpha")).await.unwrap();
+    assert_eq!(space.get("after").await.unwrap().unwrap().to_vec(), b"repair");
+    assert_eq!(space.get([b'k', kept - 1]).await.unwrap().unwrap().to_vec(), vec![kept - 1; 700]);
+    assert_eq!(space.get([b'k', kept]).await.unwrap(), None);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_first_segment_is_corruption_and_repair_keeps_the_prefix() {
+    let dir = filled().await;
+    // Frames of one commit take 1024 bytes; the link takes the first 80 of the page behind the header.
+    damage(&segments(dir.path())[0], 4096 + 80 + 3 * 1024 + 100);
+    repaired(dir.path(), 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_segment_is_corruption() {
+    let dir = filled().await;
+    let gone = segments(dir.path());
+    assert!(gone.len() > 3, "the log has several segments");
+    std::fs::remove_file(&gone[1]).unwrap();
+    let engine = open(dir.path()).await;
+    let first = engine.salvage(&id("alpha")).await.unwrap().entries().len();
+    engine.close().await.unwrap();
+    assert!((5..40).contains(&first));
+    repaired(dir.path(), first as u8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_front_of_the_seal_is_corruption() {
+    let dir = filled().await;
+    let files = segments(dir.path());
+    let seal_or_last =
+        files.iter().rev().find(|f| std::fs::read(f).unwrap()[4096..].iter().any(|&b| b != 0)).unwrap();
+    damage(seal_or_last, 4096 + 80 + 100);
+    let engine = open(dir.path()).await;
+    assert_eq!(engine.space(&id("alpha")).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_identity_is_rebuilt_from_the_manifest_on_order() {
+    let dir = filled().await;
+    std::fs::remove_file(dir.path().join("alpha/SPACE")).unwrap();
+    let engine = open(dir.path()).await;
+    let reports = engine.recover_all().await.unwrap();
+    assert_eq!(reports[0].status, RecoveryStatus::Failed);
+    let plan = engine.repair_plan(&id("alpha")).await.unwrap();
+    assert!(plan.rebuilds_identity && plan.lost.is_none(), "{plan}");
+    let space = engine.repair(&plan).await.unwrap();
+    assert_eq!(space.get([b'k', 39]).await.unwrap().unwrap().to_vec(), vec![39; 700]);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_copied_from_another_space_is_refused() {
+    let dir = filled().await;
+    let ours = segments(dir.path())[0].clone();
+    let mut theirs: Vec<_> =
+        std::fs::read_dir(dir.path().join("beta/wal")).unwrap().map(|e| e.unwrap().path()).collect();
+    theirs.sort();
+    std::fs::copy(&theirs[0], &ours).unwrap();
+    let engine = open(dir.path()).await;
+    let refused = engine.space(&id("alpha")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+    assert!(engine.salvage(&id("alpha")).await.unwrap().entries().is_empty());
+    engine.close().await.unwrap();
+}
