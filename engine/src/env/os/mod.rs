@@ -66,6 +66,9 @@ pub struct OsEnv {
 impl OsEnv {
     /// An environment that runs tasks and timers on `handle`'s runtime, which must have its timer enabled and must
     /// outlive what was opened with the environment.
+    ///
+    /// # Panics
+    /// When a pool's `owners` or `share` is zero.
     #[must_use]
     pub fn new(handle: Handle, options: OsOptions) -> Arc<OsEnv> {
         Arc::new(OsEnv { handle, pools: Arc::new(Pools::new(&options)), start: Instant::now() })
