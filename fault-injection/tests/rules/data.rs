@@ -252,3 +252,33 @@ fn what_is_lost_counts_as_effective_only_once_looked_at() {
     }
     assert!(lost > 100, "{lost}");
 }
+
+#[test]
+fn bytes_past_a_lost_length_never_show_again() {
+    let lost = outcomes(|seed| {
+        let rig = Rig::new(seed);
+        let file = rig.synced("f", b"");
+        rig.ok(file.write_at(0, vec![b'b'; 1024]));
+        let rig = rig.power_cut();
+        let before = rig.content("f").len();
+        let file = rig.ok(rig.dir.open("f", Access::Write));
+        rig.ok(file.truncate(2048));
+        assert!(rig.content("f")[before..].iter().all(|b| *b == 0), "only fault F08 would show them");
+        before
+    });
+    assert_eq!(lost, BTreeSet::from([0, 1024]));
+}
+
+#[test]
+fn what_a_power_cut_decided_another_one_does_not_change() {
+    outcomes(|seed| {
+        let rig = Rig::new(seed);
+        let file = rig.synced("f", &[b'a'; 4096]);
+        rig.ok(file.write_at(0, vec![b'b'; 8192]));
+        rig.ok(rig.dir.create("g"));
+        let rig = rig.power_cut();
+        let (content, names) = (rig.content("f"), rig.names());
+        let rig = rig.power_cut();
+        assert_eq!((rig.content("f"), rig.names()), (content, names));
+    });
+}

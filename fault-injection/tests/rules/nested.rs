@@ -145,6 +145,12 @@ fn a_fork_shares_the_past_and_not_the_future() {
     twin.power_cut();
     assert_eq!(fork.fingerprint("/"), twin.fingerprint("/"), "the same decisions");
     twin.process_kill();
+    let killed = rig.world.fork();
+    killed.process_kill();
+    let killed = Rig::over(killed);
+    killed.ok(killed.dir.remove("f"));
+    killed.ok(killed.dir.sync());
+    assert_eq!(killed.world.used(), 0, "the original's open handle holds nothing here");
     let fork = Rig::over(fork);
     fork.ok(fork.dir.remove("f"));
     assert_eq!(rig.content("f"), vec![3; 10_000], "the original goes on untouched");
