@@ -278,17 +278,20 @@ impl Engine {
     /// Starts making `id` in a task of its own; its slot, or the one that is there already.
     fn begin_create(&self, id: &SpaceId) -> Result<std::result::Result<Arc<Slot>, Arc<Slot>>> {
         let shared = &self.shared;
-        let max = shared.context.config.max_spaces();
-        if shared.registry.len() >= max && shared.registry.get(id).is_none() {
-            return Err(Error::rejected(Rejected::TooManySpaces, format!("there are {max} spaces already"))
-                .in_space(id)
-                .expected(format!("at most max-spaces = {max}"))
-                .advice("Delete a space or raise max-spaces; nothing was done."));
-        }
         let slot = match shared.registry.begin_create(id.clone()) {
             Ok(slot) => slot,
             Err(slot) => return Ok(Err(slot)),
         };
+        let max = shared.context.config.max_spaces();
+        if shared.registry.len() > max {
+            let error = Error::rejected(Rejected::TooManySpaces, format!("there are {max} spaces already"))
+                .in_space(id)
+                .expected(format!("at most max-spaces = {max}"))
+                .advice("Delete a space or raise max-spaces; nothing was done.");
+            shared.registry.forget(id);
+            slot.settle(SlotState::Gone(error.clone()));
+            return Err(error);
+        }
         let owner = Owner::of(id);
         let (shared, id, mine) = (shared.clone(), id.clone(), slot.clone());
         let task = async move {

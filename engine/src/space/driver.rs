@@ -149,7 +149,10 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
             return Poll::Ready(Event::Prepare(what));
         }
     }
-    let busy = core.write.is_some() || core.sync.is_some() || core.preparing == Preparing::UnderWay;
+    let busy = core.write.is_some()
+        || core.sync.is_some()
+        || core.issuing > 0
+        || core.preparing == Preparing::UnderWay;
     if !busy && ends(core) {
         let mut wakers = Vec::new();
         core.driver = Driver::Absent;
@@ -229,6 +232,7 @@ impl Future for Guarded {
             Ok(poll) => poll,
             Err(panic) => {
                 this.incarnation.fence_after_panic();
+                this.incarnation.task_is_gone();
                 std::panic::resume_unwind(panic)
             }
         }
@@ -236,13 +240,22 @@ impl Future for Guarded {
 }
 
 impl Incarnation {
-    fn fence_after_panic(&self) {
+    pub(super) fn fence_after_panic(&self) {
         let mut wakers = Vec::new();
         let mut core = self.core();
-        let cause = Error::new(ErrorKind::Fenced, "a task of this space panicked: a bug of the engine");
+        let cause = Error::new(ErrorKind::Fenced, "the engine panicked on this space: a bug of the engine");
         self.fence(&mut core, cause, &mut wakers);
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The task that panicked waits for nothing any more, so nobody waits for it.
+    fn task_is_gone(&self) {
+        let mut wakers = Vec::new();
+        let mut core = self.core();
         core.driver = Driver::Absent;
         core.preparing = Preparing::Nothing;
+        core.finished.all(&mut wakers);
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
     }

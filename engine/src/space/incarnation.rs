@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) preparing: Preparing,
     pub(crate) write: Option<(Io<Vec<u8>>, u32)>,
     pub(crate) sync: Option<Io<()>>,
+    /// Jobs taken from the line whose I/O is being issued right now.
+    pub(crate) issuing: u32,
     pub(crate) driver: Driver,
     pub(crate) finished: Waiters,
     /// Preparing log space failed last time: not tried again ahead of need, only when a commit asks.
@@ -123,6 +125,7 @@ impl Incarnation {
             preparing: Preparing::Nothing,
             write: None,
             sync: None,
+            issuing: 0,
             driver: Driver::Absent,
             finished: Waiters::default(),
             backs_off: false,
@@ -160,6 +163,7 @@ impl Incarnation {
         precondition: Option<&Precondition>,
     ) -> Result<Attempt> {
         let body = crate::codec::varint_len(operations.len() as u64) + sizes.encoded;
+        let _fences = FenceOnPanic(self);
         let mut guard = self.core();
         let core = &mut *guard;
         self.writable(core)?;
@@ -338,30 +342,55 @@ impl Incarnation {
     /// waits for the others.
     pub(crate) fn pump(self: &Arc<Self>) {
         let mut waits = false;
-        while let Some(job) = {
-            let mut core = self.core();
-            core.line.next_job()
-        } {
+        while let Some(job) = self.take_job() {
             match job {
                 Job::Write(job) => {
                     let (file, offset) = (job.file.clone(), job.offset);
                     let (bytes, chain) = job.seal();
                     match file.write_at(offset, bytes).try_take() {
-                        Ok(result) => self.write_done(result.map(|_| ()), chain),
+                        Ok(result) => {
+                            self.write_done(result.map(|_| ()), chain);
+                            self.issued(|_| ());
+                        }
                         Err(io) => {
-                            self.core().write = Some((io, chain));
+                            self.issued(|core| core.write = Some((io, chain)));
                             waits = true;
                         }
                     }
                 }
-                Job::Sync(file) => {
-                    let io = file.sync();
-                    self.core().sync = Some(io);
-                    waits = true;
-                }
+                Job::Sync(file) => match file.sync().try_take() {
+                    Ok(result) => {
+                        self.sync_done(result);
+                        self.issued(|_| ());
+                    }
+                    Err(io) => {
+                        self.issued(|core| core.sync = Some(io));
+                        waits = true;
+                    }
+                },
             }
         }
         if waits {
+            self.wake_driver();
+        }
+    }
+
+    fn take_job(&self) -> Option<Job<Arc<dyn File>>> {
+        let mut core = self.core();
+        let job = core.line.next_job()?;
+        core.issuing += 1;
+        Some(job)
+    }
+
+    /// A job's I/O was issued; `note` keeps what is to be waited for. Until now the opening could not end, even where a
+    /// fence made everything else end.
+    fn issued(self: &Arc<Self>, note: impl FnOnce(&mut Core)) {
+        let mut core = self.core();
+        core.issuing -= 1;
+        note(&mut core);
+        let ends = core.line.is_fenced();
+        drop(core);
+        if ends {
             self.wake_driver();
         }
     }
@@ -496,6 +525,18 @@ impl RoomWaiters {
             self.failure = Some((self.changes, failure));
         }
         wakers.extend(std::mem::take(&mut self.wakers).into_values());
+    }
+}
+
+/// A panic in the step that orders a commit is our own broken invariant: it fences the space, so that nobody builds on
+/// half a step.
+struct FenceOnPanic<'a>(&'a Incarnation);
+
+impl Drop for FenceOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fence_after_panic();
+        }
     }
 }
 
