@@ -1,1 +1,4 @@
 //! Integration tests across the crates.
+mod allocations;
+mod formats;
+mod ids;

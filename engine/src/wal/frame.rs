@@ -27,7 +27,7 @@
 //! never written again.
 use crate::codec::{Reader, align_up, checksum};
 use crate::ids::{FileUid, Lsn};
-use crate::limits::FRAME_MAX;
+use crate::limits::{FRAME_MAX, LSN_COUNTER_BITS};
 
 /// Bytes in front of a frame's body.
 pub const FRAME_HEADER: usize = 48;
@@ -194,6 +194,10 @@ impl<'a> Frame<'a> {
             return None;
         }
         if (head.kind == FrameKind::Commits) != (head.count > 0) {
+            return None;
+        }
+        if head.first.counter() + u64::from(head.count) > 1 << LSN_COUNTER_BITS {
+            // LSNs of one frame are of one epoch.
             return None;
         }
         (checksum(place.tag, place.offset, &bytes[..len], CRC_AT) == crc).then(|| Frame {
