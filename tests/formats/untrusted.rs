@@ -15,6 +15,7 @@ use bulkhead::wal::segment::verify_header;
 use bulkhead::{decode_engine_file, encode_engine_file};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::ops::Range;
 
 /// A format: valid bytes of it, and its decoder, which answers with what it believed, written out again.
 struct Format {
@@ -24,30 +25,44 @@ struct Format {
     /// Most bytes that the decoder may hold at once, in percent of its input: decoded lists are wider than encoded
     /// ones, and grow by doubling. What it may never do is believe a length before it has seen the bytes.
     memory_percent: usize,
-    /// Where the four bytes of the checksum are, what they cover, and the seed's offset.
-    sealed: fn(&[u8]) -> Vec<(std::ops::Range<usize>, usize, u64)>,
+    /// Its pieces with a checksum, as far as their lengths can be followed.
+    sealed: fn(&[u8]) -> Vec<Sealed>,
 }
 
-fn two_pages(bytes: &[u8]) -> Vec<(std::ops::Range<usize>, usize, u64)> {
-    let whole =
-        |start: usize| (start + PAGE <= bytes.len()).then_some((start..start + PAGE, 16, start as u64));
-    [0, PAGE].into_iter().filter_map(whole).collect()
+/// Bytes under one checksum.
+struct Sealed {
+    piece: Range<usize>,
+    /// Where in the piece its checksum stands.
+    crc_at: usize,
+    /// The offset in the file that the checksum covers.
+    offset: u64,
 }
 
-/// The copies of a manifest, as far as their length field can be followed.
-fn manifest_copies(bytes: &[u8]) -> Vec<(std::ops::Range<usize>, usize, u64)> {
-    let stride = bytes.len() / 2;
+impl Sealed {
+    fn at(start: usize, len: usize) -> Sealed {
+        Sealed { piece: start..start + len, crc_at: 16, offset: start as u64 }
+    }
+}
+
+fn two_pages(bytes: &[u8]) -> Vec<Sealed> {
+    let whole = |start: &usize| start + PAGE <= bytes.len();
+    [0, PAGE].into_iter().filter(whole).map(|start| Sealed::at(start, PAGE)).collect()
+}
+
+/// The copies of a manifest.
+fn manifest_copies(bytes: &[u8]) -> Vec<Sealed> {
     let copy = |start: usize| {
         let len = u32::from_le_bytes(bytes.get(start + 20..start + 24)?.try_into().ok()?) as usize;
-        (len >= 24 && start + len <= bytes.len()).then_some((start..start + len, 16, start as u64))
+        (len >= 24 && start + len <= bytes.len()).then(|| Sealed::at(start, len))
     };
-    [0, stride].into_iter().filter_map(copy).collect()
+    [0, bytes.len() / 2].into_iter().filter_map(copy).collect()
 }
 
-fn whole_frame(bytes: &[u8]) -> Vec<(std::ops::Range<usize>, usize, u64)> {
+fn whole_frame(bytes: &[u8]) -> Vec<Sealed> {
     let Some(len) = bytes.get(12..16) else { return Vec::new() };
     let len = u32::from_le_bytes(len.try_into().unwrap()) as usize;
-    if len < 16 || len > bytes.len() { Vec::new() } else { vec![(0..len, 8, FRAME_AT)] }
+    let fits = (16..=bytes.len()).contains(&len);
+    if fits { vec![Sealed { piece: 0..len, crc_at: 8, offset: FRAME_AT }] } else { Vec::new() }
 }
 
 const FRAME_AT: u64 = 8192;
@@ -119,8 +134,8 @@ fn believed(format: &Format, bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Puts every checksum of `bytes` right, as if they had been written so.
 fn reseal(format: &Format, bytes: &mut [u8]) {
-    for (range, crc_at, offset) in (format.sealed)(bytes) {
-        let piece = &mut bytes[range];
+    for Sealed { piece, crc_at, offset } in (format.sealed)(bytes) {
+        let piece = &mut bytes[piece];
         // In every format the tag stands right in front of the checksum.
         let tag = u64::from_le_bytes(piece[crc_at - 8..crc_at].try_into().unwrap());
         let crc = checksum(tag, offset, piece, crc_at);
@@ -190,7 +205,7 @@ proptest! {
         for format in formats() {
             let mut bytes = format.valid.clone();
             // The same change in both copies: else the other one answers.
-            let copies = (format.sealed)(&bytes).into_iter().map(|(r, ..)| r.start).collect::<Vec<_>>();
+            let copies = (format.sealed)(&bytes).into_iter().map(|s| s.piece.start).collect::<Vec<_>>();
             for (at, word) in &changes {
                 for start in &copies {
                     let at = start + at;
