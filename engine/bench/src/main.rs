@@ -1,1 +1,44 @@
-fn main() {}
+//! Ratios of the engine to the bare disk and, as information, to fjall.
+//!
+//! Machines and disks have moods; so no figure stands alone. All ways of doing one thing run in turn, in short rounds
+//! of one process, and what is compared is the median of each round's ratio ([`rounds`]). The last line on stdout holds
+//! every figure as `key=value`. Ratios are above 1 where the engine is faster, but for `reopen` and `idle`, which count
+//! how many times the yardstick something takes.
+mod args;
+mod children;
+mod durable;
+mod idle;
+mod many;
+mod meter;
+mod peer;
+mod process;
+mod raw;
+mod records;
+mod reopen;
+mod report;
+mod rounds;
+mod store;
+
+use args::{Args, Bench};
+use clap::Parser;
+use report::Report;
+
+fn main() {
+    let args = Args::parse();
+    if let Some(child) = &args.child {
+        return children::run(child, &args);
+    }
+    let report = &mut Report::default();
+    for bench in Bench::ALL.into_iter().filter(|b| args.only.is_none_or(|only| only == *b)) {
+        let dir = args.scratch();
+        match bench {
+            Bench::Durable => durable::run(&args, dir.path(), report),
+            Bench::Many => many::run(&args, dir.path(), report),
+            Bench::Process => process::run(&args, dir.path(), report),
+            Bench::Reopen => reopen::run(&args, dir.path(), report),
+            Bench::Idle => idle::run(&args, dir.path(), report),
+        }
+        dir.close().expect("the scratch directory is removed");
+    }
+    report.finish();
+}

@@ -1,0 +1,77 @@
+//! The command line.
+use crate::records::Order;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+#[derive(Debug, Clone, clap::Parser)]
+#[command(about = "Ratios of the engine to the bare disk and to fjall")]
+pub struct Args {
+    /// Directory on the disk to be measured; what is put there is removed at the end.
+    #[arg(long, default_value = ".")]
+    pub dir: PathBuf,
+    /// Run this one alone.
+    #[arg(long)]
+    pub only: Option<Bench>,
+    /// Rounds of every measurement.
+    #[arg(long, default_value_t = 15)]
+    pub rounds: usize,
+    /// A look rather than a measurement: less of everything.
+    #[arg(long)]
+    pub quick: bool,
+    /// What this process is started for by another one of its kind.
+    #[arg(long, hide = true)]
+    pub child: Option<Child>,
+    #[arg(long, hide = true, default_value_t = 128)]
+    pub value: usize,
+    #[arg(long, hide = true, default_value_t = 0)]
+    pub count: u64,
+    #[arg(long, hide = true, default_value = "random")]
+    pub order: Order,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Bench {
+    /// One writer, every put synced.
+    Durable,
+    /// 64 writers in 64 spaces, every put synced.
+    Many,
+    /// One writer, every put in the page cache.
+    Process,
+    /// Opening a log of 256 MiB again.
+    Reopen,
+    /// 1,000 spaces that do nothing.
+    Idle,
+}
+
+impl Bench {
+    pub const ALL: [Bench; 5] = [Bench::Durable, Bench::Many, Bench::Process, Bench::Reopen, Bench::Idle];
+}
+
+/// Processes that are started to be killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Child {
+    /// Puts, each acknowledged at `Process`.
+    Puts,
+    /// Puts that nobody waits for, in large groups.
+    Groups,
+    /// Inserts into fjall.
+    Fjall,
+}
+
+impl Args {
+    /// A new directory on the disk to be measured.
+    pub fn scratch(&self) -> TempDir {
+        let dir = tempfile::Builder::new().prefix("bulkhead-bench-").tempdir_in(&self.dir);
+        let dir = dir.unwrap_or_else(|e| panic!("no directory can be made in {}: {e}", self.dir.display()));
+        const TMPFS: u64 = 0x0102_1994;
+        if rustix::fs::statfs(dir.path()).is_ok_and(|s| s.f_type as u64 == TMPFS) {
+            eprintln!("{} is memory: syncs cost nothing there, see --dir", self.dir.display());
+        }
+        dir
+    }
+
+    /// `full`, or a tenth of it for a look.
+    pub fn scaled(&self, full: usize) -> usize {
+        if self.quick { (full / 10).max(1) } else { full }
+    }
+}

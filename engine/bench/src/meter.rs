@@ -1,0 +1,36 @@
+//! What a process uses: time, CPU, memory, threads.
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
+
+/// What something took.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    pub wall: Duration,
+    /// Of all threads of this process, the kernel's work for them included.
+    pub cpu: Duration,
+}
+
+/// Runs `work` and tells what it took.
+pub fn cost(work: impl FnOnce()) -> Cost {
+    let (wall, before) = (Instant::now(), cpu());
+    work();
+    Cost { wall: wall.elapsed(), cpu: cpu() - before }
+}
+
+/// CPU time of this process so far.
+pub fn cpu() -> Duration {
+    let t = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
+
+/// Bytes of memory in use.
+pub fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("proc is mounted");
+    let pages: u64 = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("statm has its fields");
+    pages * rustix::param::page_size() as u64
+}
+
+/// Threads that live.
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("proc is mounted").count()
+}
