@@ -356,7 +356,8 @@ impl<F: Clone> Line<F> {
         }
         let group = self.groups.pop_front().expect("just seen");
         self.buffered -= group.bytes.len() - FRAME_HEADER;
-        let align = if self.must_sync() { SECTOR } else { FRAME_ALIGN };
+        // Padding is for the sync that follows at once; behind a sync under way the next group or a pad will do it.
+        let align = if self.must_sync() && self.syncing.is_none() { SECTOR } else { FRAME_ALIGN };
         let last = group.first.advance(u64::from(group.count) - 1);
         let active = self.active.as_mut().expect("a group has a segment");
         active.reserved -= group.reserved;
