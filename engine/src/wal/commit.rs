@@ -604,3 +604,7 @@ impl<F: Clone> WriteJob<F> {
         (self.bytes, self.chain)
     }
 }
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

@@ -1,0 +1,200 @@
+//! Goal: the commit line keeps its invariants under any order of orders, answers, rotations and failures. Method: it is
+//! driven by a small generator over files in memory; what was synced is scanned back after every sync.
+use super::*;
+use crate::ids::{Epoch, FileUid, SegmentNo, SpaceUid};
+use crate::wal::frame::FrameKind;
+use crate::wal::operation::Operation;
+use crate::wal::scan::Scanner;
+use crate::wal::segment::encode_header;
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+fn id(n: usize) -> SegmentId {
+    let file = FileUid::from_raw(n as u64 + 1);
+    SegmentId { space: SpaceUid([1; 16]), file, number: SegmentNo::from_raw(n as u64 + 1) }
+}
+
+struct Disk {
+    line: Line<usize>,
+    files: Vec<Vec<u8>>,
+    synced: Vec<Vec<u8>>,
+    write: Option<(usize, u64, Vec<u8>, u32)>,
+    sync: Option<(usize, Vec<u8>)>,
+    rotations: usize,
+}
+
+impl Disk {
+    fn new() -> Disk {
+        let mut line = Line::new(Lsn::ZERO, None);
+        line.begin_epoch(Epoch::ZERO.next().unwrap().first_lsn());
+        Disk { line, files: Vec::new(), synced: Vec::new(), write: None, sync: None, rotations: 0 }
+    }
+
+    fn prepare(&mut self, capacity: u64) {
+        let n = self.files.len();
+        let (mut bytes, header_crc) = encode_header(id(n), Epoch::ZERO);
+        bytes.resize(capacity as usize, 0);
+        self.files.push(bytes.clone());
+        self.synced.push(bytes);
+        self.line.set_spare(Spare { id: id(n), file: n, capacity, header_crc });
+    }
+
+    fn order(&mut self, value: usize) -> bool {
+        let value = vec![7; value];
+        let op = Operation::Put { key: b"key", value: &value };
+        let body = 1 + op.encoded_len();
+        match self.line.room(body) {
+            Room::Here => {
+                self.line.order(body, |out| {
+                    out.push(1);
+                    op.encode(out);
+                });
+                true
+            }
+            Room::Prepare(least) => {
+                self.prepare(least.max(8192));
+                self.rotations += 1;
+                false
+            }
+            Room::Grow(least) => {
+                let (spare, file) = self.line.growable_spare().expect("a spare that is to grow");
+                self.files[file].resize(least as usize, 0);
+                self.synced[file].resize(least as usize, 0);
+                self.line.grown(spare, least);
+                false
+            }
+            Room::Buffer => {
+                self.line.want_process(self.line.last());
+                false
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        while let Some(job) = self.line.next_job() {
+            match job {
+                Job::Write(job) => {
+                    let (file, offset) = (job.file, job.offset);
+                    let (bytes, chain) = job.seal();
+                    assert!(
+                        self.write.replace((file, offset, bytes, chain)).is_none(),
+                        "one write at a time"
+                    );
+                }
+                Job::Sync(file) => {
+                    let sees = self.files[file].clone();
+                    assert!(self.sync.replace((file, sees)).is_none(), "one sync at a time");
+                }
+            }
+        }
+    }
+
+    fn answer_write(&mut self) {
+        let Some((file, offset, bytes, chain)) = self.write.take() else { return };
+        let at = offset as usize;
+        let end = at + bytes.len();
+        assert!(end <= self.files[file].len(), "frames stay in allocated bytes");
+        // A synced sector is never written again.
+        let sectors = at / SECTOR * SECTOR..end.next_multiple_of(SECTOR).min(self.files[file].len());
+        assert!(self.synced[file][sectors].iter().all(|&b| b == 0), "a synced sector was written again");
+        self.files[file][at..end].copy_from_slice(&bytes);
+        self.line.wrote(chain);
+    }
+
+    fn answer_sync(&mut self) {
+        let Some((file, sees)) = self.sync.take() else { return };
+        self.synced[file] = sees;
+        self.line.synced();
+        assert_eq!(self.recovered(), self.line.durable(), "exactly what is called durable is on the disk");
+    }
+
+    /// The last LSN in the synced bytes, read as recovery does.
+    fn recovered(&self) -> Lsn {
+        let mut last = Lsn::ZERO;
+        for (n, bytes) in self.synced.iter().enumerate() {
+            let mut scanner = Scanner::new(bytes, id(n)).expect("headers are synced");
+            let mut commits = 0;
+            while !scanner.step(1 << 20, &mut |f| commits += usize::from(f.head().kind == FrameKind::Commits))
+            {
+            }
+            let found = scanner.finish();
+            let Some(link) = found.link else { break };
+            assert_eq!(link.last, last, "a link names the end of its predecessor");
+            last = found.end.last;
+        }
+        last
+    }
+}
+
+#[test]
+fn what_is_called_durable_is_exactly_what_a_scan_of_the_synced_bytes_finds() {
+    let (mut rotations, mut seals) = (0, 0);
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let mut disk = Disk::new();
+        for _ in 0..200 {
+            match dice.roll(10) {
+                0..=3 => {
+                    let size = if dice.roll(20) == 0 { dice.roll(20_000) } else { dice.roll(900) };
+                    disk.order(size as usize);
+                }
+                4 => disk.line.want_process(disk.line.last()),
+                5 => disk.line.want_power(disk.line.last()),
+                6 => disk.answer_write(),
+                7 => disk.answer_sync(),
+                8 if dice.roll(4) == 0 => disk.line.want_seal(),
+                _ => disk.start(),
+            }
+        }
+        disk.line.want_power(disk.line.last());
+        disk.line.want_seal();
+        for _ in 0..20 {
+            disk.start();
+            disk.answer_write();
+            disk.answer_sync();
+        }
+        assert_eq!(
+            disk.line.durable(),
+            disk.line.last(),
+            "seed {seed}: everything asked for becomes durable"
+        );
+        assert!(disk.line.is_sealed(), "seed {seed}: a quiet log can be sealed");
+        rotations += disk.rotations;
+        seals += usize::from(disk.line.position().is_some());
+    }
+    assert!(rotations > 600 && seals > 290, "{rotations} rotations, {seals} seals");
+}
+
+#[test]
+fn nothing_happens_behind_a_fence() {
+    let mut disk = Disk::new();
+    disk.prepare(65536);
+    assert!(disk.order(10));
+    disk.line.want_power(disk.line.last());
+    disk.start();
+    disk.line.fence();
+    assert!(disk.line.next_job().is_none());
+    assert_eq!((disk.line.durable(), disk.line.is_fenced()), (Lsn::ZERO, true));
+}
+
+#[test]
+fn a_commit_that_nobody_waits_for_is_not_written_until_somebody_asks() {
+    let mut disk = Disk::new();
+    disk.prepare(65536);
+    assert!(disk.order(10) && disk.order(10));
+    disk.start();
+    assert!(disk.write.is_none());
+    disk.line.want_process(disk.line.last());
+    disk.start();
+    disk.answer_write();
+    assert_eq!((disk.line.written(), disk.line.durable()), (disk.line.last(), Lsn::ZERO));
+    assert!(disk.sync.is_none());
+}
