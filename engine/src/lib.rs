@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+pub mod blocking;
 mod budget;
 pub mod codec;
 pub mod config;

@@ -1,0 +1,66 @@
+//! `put`, `get`, `delete`: one key of one space.
+use crate::args::{KeyArgs, PutArgs};
+use crate::failure::Failure;
+use crate::output::{json_line, put_bytes};
+use crate::session::with_space;
+use crate::settings::Settings;
+use bulkhead::Lsn;
+use bulkhead::limits::VALUE_MAX;
+use serde_json::{Map, Value};
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStringExt;
+
+/// Sets a key, once its value was read whole.
+pub fn put(settings: &Settings, args: PutArgs) -> Result<(), Failure> {
+    let key = args.space.key(args.key)?;
+    let value = match (args.value, args.file) {
+        (Some(value), _) => value.into_vec(),
+        (None, Some(path)) => std::fs::read(&path).map_err(|e| Failure::file("read", &path, &e))?,
+        (None, None) => {
+            let mut value = Vec::new();
+            // One byte more than a value may have: the engine then says so.
+            std::io::stdin()
+                .take(VALUE_MAX as u64 + 1)
+                .read_to_end(&mut value)
+                .map_err(|e| Failure::Failed(format!("stdin could not be read: {e}")))?;
+            value
+        }
+    };
+    let lsn = with_space(settings, args.space.space.as_ref(), |space| Ok(space.put(&key, &value)?))?;
+    if args.json { say_commit(&key, lsn) } else { Ok(()) }
+}
+
+/// Prints the bare value: no line end that is not part of it.
+pub fn get(settings: &Settings, args: KeyArgs) -> Result<(), Failure> {
+    let key = args.space.key(args.key)?;
+    let value = with_space(settings, args.space.space.as_ref(), |space| Ok(space.get(&key)?))?;
+    let mut out = std::io::stdout().lock();
+    match (&value, args.json) {
+        (Some(value), false) => out.write_all(value)?,
+        (Some(value), true) => {
+            let mut object = Map::new();
+            put_bytes(&mut object, "key", &key);
+            put_bytes(&mut object, "value", value);
+            json_line(&mut out, &object)?;
+        }
+        (None, _) => {
+            let key = crate::escape::escape(&key);
+            return Err(Failure::Failed(format!("not found: there is no key \"{key}\"")));
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Removes a key.
+pub fn delete(settings: &Settings, args: KeyArgs) -> Result<(), Failure> {
+    let key = args.space.key(args.key)?;
+    let lsn = with_space(settings, args.space.space.as_ref(), |space| Ok(space.delete(&key)?))?;
+    if args.json { say_commit(&key, lsn) } else { Ok(()) }
+}
+
+fn say_commit(key: &[u8], lsn: Lsn) -> Result<(), Failure> {
+    let mut object = Map::new();
+    put_bytes(&mut object, "key", key);
+    object.insert("lsn".into(), Value::String(lsn.to_string()));
+    Ok(json_line(&mut std::io::stdout().lock(), &object)?)
+}
