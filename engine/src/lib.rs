@@ -46,3 +46,8 @@ pub use memtable::{Direction, Value};
 pub use recovery::{RecoveryReport, RecoveryStatus, RepairPlan, Salvage};
 pub use root::{Ignored, decode_engine_file, encode_engine_file};
 pub use space::{Commit, Outcome, Scan, Snapshot, Space, SpaceState};
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -24,7 +24,7 @@ pub(super) type Job = Box<dyn FnOnce() + Send + 'static>;
 
 type Work = (Owner, Job);
 
-/// Bounds of a [`Pool`].
+/// Bounds of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolLimits {
     /// Owners that can have a job running at the same moment.
