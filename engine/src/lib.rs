@@ -26,6 +26,7 @@ pub mod error;
 mod identity;
 pub mod ids;
 mod io_error;
+mod key;
 pub mod limits;
 pub mod manifest;
 mod memtable;

@@ -4,13 +4,11 @@
 //! or below the *floor*, the lower of the durable watermark (a fenced space reads there) and the oldest snapshot.
 //! Bytes are accounted exactly as [`entry_cost`] says.
 use crate::ids::Lsn;
+use crate::key::Key;
 use bytes::Bytes;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
-
-/// A key as it is shared between the table and the collection queue.
-pub type Key = Arc<[u8]>;
 
 /// A value read from a space: immutable bytes, cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -136,21 +134,21 @@ impl Memtable {
         let lsn = self.last;
         self.bytes += entry_cost(key.len(), value.map_or(0, <[u8]>::len));
         let version = Version { lsn, value: value.map(Value::copy_from) };
-        let tombstone = version.value.is_none();
-        if let Some(versions) = self.map.get_mut(key) {
-            let old = std::mem::replace(&mut versions.newest, version);
-            assert!(old.lsn < lsn, "a commit has one operation a key");
-            versions.older.push(old);
-        } else {
-            let key: Key = key.into();
-            if tombstone {
-                self.garbage.push_back((lsn, key.clone()));
+        match self.map.entry(key.into()) {
+            Entry::Vacant(entry) => {
+                if version.value.is_none() {
+                    self.garbage.push_back((lsn, entry.key().clone()));
+                }
+                entry.insert(Versions { newest: version, older: Vec::new() });
             }
-            self.map.insert(key, Versions { newest: version, older: Vec::new() });
-            return;
+            Entry::Occupied(mut entry) => {
+                self.garbage.push_back((lsn, entry.key().clone()));
+                let versions = entry.get_mut();
+                let old = std::mem::replace(&mut versions.newest, version);
+                assert!(old.lsn < lsn, "a commit has one operation a key");
+                versions.older.push(old);
+            }
         }
-        let key = self.map.get_key_value(key).expect("just found").0.clone();
-        self.garbage.push_back((lsn, key));
     }
 
     /// The value of `key` as of `lsn`.

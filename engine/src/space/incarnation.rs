@@ -309,21 +309,22 @@ impl Incarnation {
                     "Commit {lsn} may or may not survive: reopen this space and ask outcome({lsn})."
                 ))));
             }
-            match durability {
+            let waiters = match durability {
                 Durability::Power => {
                     line.want_power(lsn);
-                    core.power.register(lsn, key, waker);
+                    &mut core.power
                 }
                 _ => {
                     line.want_process(lsn);
-                    core.process.register(lsn, key, waker);
+                    &mut core.process
                 }
-            }
-            drop(guard);
+            };
             if asked {
+                waiters.register(lsn, key, waker);
                 return Poll::Pending;
             }
-            // Do the write here and now if nobody else does: it usually returns at once.
+            drop(guard);
+            // Do the write here and now if nobody else does: it usually returns at once, and nobody has to be woken.
             asked = true;
             self.pump();
         }

@@ -279,7 +279,9 @@ impl<F: Clone> Line<F> {
                 && g.first.advance(u64::from(g.count)) == lsn
         });
         if !joins {
-            let bytes = vec![0; FRAME_HEADER];
+            // Room for the padding too: a group of one commit is not moved in memory until it is written.
+            let mut bytes = Vec::with_capacity(frame_len(body) + SECTOR);
+            bytes.resize(FRAME_HEADER, 0);
             self.groups.push_back(Group { bytes, first: lsn, count: 0, reserved: 0, target });
         }
         let group = self.groups.back_mut().expect("just made");

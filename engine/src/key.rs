@@ -1,0 +1,111 @@
+//! Keys in memory: a short one lies in the tree node itself, so that a search follows no pointer to compare it.
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// Longest key, in bytes, that is kept in place.
+const SHORT: usize = 22;
+const _: () =
+    assert!(size_of::<Key>() == 24, "a key in place takes no more than a pointer, a length and a tag would");
+
+/// An immutable key, cheap to clone. Ordered, compared and borrowed as its bytes.
+#[derive(Clone)]
+pub struct Key(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    /// Zeros follow the bytes.
+    Short {
+        len: u8,
+        bytes: [u8; SHORT],
+    },
+    Long(Arc<[u8]>),
+}
+
+impl From<&[u8]> for Key {
+    fn from(key: &[u8]) -> Key {
+        if key.len() > SHORT {
+            return Key(Repr::Long(key.into()));
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..key.len()].copy_from_slice(key);
+        Key(Repr::Short { len: key.len() as u8, bytes })
+    }
+}
+
+impl std::ops::Deref for Key {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+/// The bytes of a short key as numbers that are ordered as they are. The last one repeats some of the second.
+fn words(bytes: &[u8; SHORT]) -> [u64; 3] {
+    let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    [word(0), word(8), word(SHORT - 8)]
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        match (&self.0, &other.0) {
+            // Where the bytes with their zeros are equal one key is the other and zeros: the shorter one is first.
+            (Repr::Short { len: a, bytes: x }, Repr::Short { len: b, bytes: y }) => {
+                words(x).cmp(&words(y)).then(a.cmp(b))
+            }
+            _ => (**self).cmp(&**other),
+        }
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Key {}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "b\"{}\"", self.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Keys of few different bytes, zeros among them, around the length at which they move out.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop::sample::select(vec![0, 1, 255]), 0..=26)
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_ordered_as_their_bytes(a in bytes(), b in bytes(), extra in bytes()) {
+            let longer = [&a[..], &extra].concat();
+            for b in [b, longer] {
+                let (x, y) = (Key::from(&a[..]), Key::from(&b[..]));
+                prop_assert_eq!(x.cmp(&y), a.cmp(&b));
+                prop_assert_eq!((&*x, x == y), (&a[..], a == b));
+            }
+        }
+    }
+}
