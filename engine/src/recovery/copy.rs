@@ -12,7 +12,7 @@ use crate::env::{IoError, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{FileUid, SpaceId};
 use crate::limits::{PAGE, SECTOR};
-use crate::manifest::{Current, Edit, switch};
+use crate::manifest::{Current, Edit, Version, switch};
 use crate::mutants;
 use crate::wal::commit::{Resume, Spare, segment_for};
 use crate::wal::frame::{FRAME_ALIGN, Frame, FrameHead, FrameKind, Link, Place, begin, finish, put_mark};
@@ -55,7 +55,7 @@ pub(super) async fn copy_forward(
     edits.push(Edit::Add { number: segment.number, file: segment.file });
     let next = version.apply(&edits);
 
-    let link = link_of(&log, kept);
+    let link = link_of(&log, &next);
     let (bytes, chain, header_crc) = encode(segment, &next, &log, kept, link, report);
     let offset = bytes.len() as u64;
     let capacity = align_up(context.config.segment_first().max(offset + segment_for(0)), PAGE as u64);
@@ -124,22 +124,25 @@ pub(super) async fn append_behind(
     })
 }
 
-/// How the log in front of the fresh segment ended.
-fn link_of(log: &Log, kept: Option<Boundary>) -> Link {
-    match (&log.tail, kept) {
-        (Some(tail), Some(end)) => match tail.scanned.link {
-            // Nothing of the tail is kept: the fresh segment takes its place.
-            Some(link) if end.last <= link.last => link,
-            _ => Link { file: Some(tail.id.file), len: end.offset, last: end.last, chain: end.chain },
-        },
-        _ => Link { file: None, len: 0, last: log.last, chain: 0 },
+/// How the log in front of the next segment ended: with the tail, or where `next` no longer lists that, with what the
+/// tail followed, whose place the next segment takes.
+pub(super) fn link_of(log: &Log, next: &Version) -> Link {
+    let Some(tail) = &log.tail else {
+        return Link { file: None, len: 0, last: log.last, chain: 0 };
+    };
+    match next.segments.iter().find(|s| s.file == tail.id.file) {
+        Some(kept) => {
+            let end = kept.end.expect("a tail that is kept has ended");
+            Link { file: Some(kept.file), len: end.len, last: end.last, chain: end.chain }
+        }
+        None => tail.scanned.link.expect("a tail begins with its link"),
     }
 }
 
 /// The whole content of the fresh segment: header, link, and the unproven frames with their old LSNs.
 fn encode(
     segment: SegmentId,
-    next: &crate::manifest::Version,
+    next: &Version,
     log: &Log,
     kept: Option<Boundary>,
     link: Link,

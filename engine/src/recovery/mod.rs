@@ -27,7 +27,6 @@ use crate::ids::{Generation, SpaceId, SpaceUid};
 use crate::limits::MANIFEST_MAX;
 use crate::manifest::{Current, Edit, ManifestName, SegmentEnd, decode};
 use crate::paths::{SPACE_FILE, WAL_DIR};
-use crate::wal::frame::Link;
 use cases::Verdict;
 use log::{Log, Unreadable};
 use std::sync::Arc;
@@ -152,11 +151,9 @@ fn missing_commits(dirs: &Dirs, log: &Log, report: &mut RecoveryReport) -> Error
 
 /// A sealed log: nothing is written. The first commit's switch will name how it ended.
 fn serve(id: &SpaceId, dirs: Dirs, current: Current, log: Log, report: &RecoveryReport) -> Opened {
-    let edits = ending_edits(&current, &log, log.tail.as_ref().map(|t| t.scanned.end));
-    let before = log.tail.as_ref().map(|t| {
-        let end = t.scanned.end;
-        Link { file: Some(t.id.file), len: end.offset, last: end.last, chain: end.chain }
-    });
+    assert_eq!(log.proven.last, log.last, "a seal proves all commits in front of it");
+    let edits = ending_edits(&current, &log, log.tail.as_ref().map(|_| log.proven));
+    let before = log.tail.as_ref().map(|_| copy::link_of(&log, &current.manifest.version.apply(&edits)));
     Opened {
         id: id.clone(),
         dirs,

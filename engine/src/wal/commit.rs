@@ -51,6 +51,9 @@ struct Active<F> {
     /// Where the next frame goes; behind every frame whose write was issued.
     offset: u64,
     chain: u32,
+    /// Behind the last frame with commits, and its checksum: what a successor's link names. Marks behind it may be
+    /// lost, since nothing waits for a seal to be durable.
+    end: (u64, u32),
     /// Not written yet; goes in front of the first group.
     link: Option<Link>,
     /// Bytes reserved by commits ordered for this segment and not issued yet.
@@ -231,7 +234,8 @@ impl<F: Clone> Line<F> {
             "recovery leaves a whole sector"
         );
         let Spare { id, file, capacity, .. } = spare;
-        self.active = Some(Active { id, file, capacity, offset, chain, link: None, reserved: 0 });
+        let end = (offset, chain);
+        self.active = Some(Active { id, file, capacity, offset, chain, end, link: None, reserved: 0 });
         self.seal = Seal::No;
     }
 
@@ -444,7 +448,7 @@ impl<F: Clone> Line<F> {
         let spare = self.spare.take().expect("groups target a spare that exists");
         let link = match &self.active {
             None => self.before.unwrap_or(Link { file: None, len: 0, last: self.durable, chain: 0 }),
-            Some(a) => Link { file: Some(a.id.file), len: a.offset, last: self.written, chain: a.chain },
+            Some(a) => Link { file: Some(a.id.file), len: a.end.0, last: self.written, chain: a.end.1 },
         };
         self.active = Some(Active {
             id: spare.id,
@@ -452,6 +456,7 @@ impl<F: Clone> Line<F> {
             capacity: spare.capacity,
             offset: SEGMENT_HEADER,
             chain: spare.header_crc,
+            end: (SEGMENT_HEADER, spare.header_crc),
             link: Some(link),
             reserved: self.spare_reserved,
         });
@@ -465,7 +470,11 @@ impl<F: Clone> Line<F> {
     /// The write that the last [`Job::Write`] asked for returned Ok; `chain` is [`WriteJob::seal`]'s.
     pub fn wrote(&mut self, chain: u32) -> Moved {
         let w = self.writing.take().expect("a write was under way");
-        self.active.as_mut().expect("frames go to the active segment").chain = chain;
+        let active = self.active.as_mut().expect("frames go to the active segment");
+        active.chain = chain;
+        if w.kind == FrameKind::Commits {
+            active.end = (active.offset, chain);
+        }
         assert!(w.last >= self.written && w.last <= self.last, "writes return in order");
         self.written = w.last;
         if w.kind == FrameKind::Seal && self.seal == Seal::Wanted {

@@ -40,9 +40,9 @@ pub struct Scanned {
     pub link: Option<Link>,
     /// Behind the last accepted frame.
     pub end: Boundary,
-    /// Behind the last frame that a later frame of this segment proves durable.
+    /// Behind the last frame with commits, or the link, that a later frame of this segment proves durable.
     pub proven: Boundary,
-    /// Boundaries behind each accepted frame that nothing in this segment proves durable, ascending.
+    /// Boundaries behind each accepted frame with commits that nothing in this segment proves durable, ascending.
     pub unproven: VecDeque<Boundary>,
     /// The last accepted frame is a seal.
     pub sealed: bool,
@@ -132,7 +132,10 @@ impl<'a> Scanner<'a> {
             last: frame.last(),
             chain: frame.crc(),
         };
-        found.unproven.push_back(found.end);
+        if matches!(head.kind, FrameKind::Link | FrameKind::Commits) {
+            // Marks never end the log: nothing that was acknowledged made a seal or a pad durable.
+            found.unproven.push_back(found.end);
+        }
         found.frames += 1;
         found.sealed = head.kind == FrameKind::Seal;
         // A seal was written after the log in front of it was synced; so was a link after its predecessor.
@@ -241,7 +244,8 @@ mod tests {
     #[test]
     fn a_seal_proves_all_in_front_of_it() {
         let s = scan(&segment(&[0, 0, 0], true).0);
-        assert!(s.sealed && s.proven.last == s.end.last && s.unproven.len() == 1);
+        assert!(s.sealed && s.proven.last == s.end.last && s.unproven.is_empty());
+        assert_eq!(s.proven.offset + 512, s.end.offset, "the seal itself is proven by nothing");
     }
 
     #[test]
