@@ -42,7 +42,7 @@ pub struct Global {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct OptionFlags {
-    /// What a write waits for: a power cut is survived, a kill of the process is survived, nothing [default: power]
+    /// What a write survives once it is acknowledged [default: power]
     #[arg(long, global = true, value_name = "LEVEL")]
     durability: Option<DurabilityFlag>,
     /// Memory for the entries of all spaces together, in bytes or as 512MiB, 2GiB [default: 1GiB]
@@ -87,8 +87,11 @@ impl OptionFlags {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DurabilityFlag {
+    /// Nothing yet: it is synced within the flush interval
     Relaxed,
+    /// A kill of the process
     Process,
+    /// A power cut
     Power,
 }
 

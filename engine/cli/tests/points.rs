@@ -1,0 +1,110 @@
+//! `spaces`, `put`, `get`, `delete`, `scan`.
+use super::run::{Home, write};
+use serde_json::json;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+#[test]
+fn values_come_back_byte_for_byte() {
+    let home = Home::new();
+    home.ok(&["spaces", "create", "alpha", "Beta"]);
+    let binary: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    for (key, value) in [("empty", &b""[..]), ("line", b"no line end"), ("binary", &binary)] {
+        assert_eq!(home.run_with_input(&["put", "-s", "alpha", key], value).code, Some(0));
+        assert_eq!(home.ok(&["get", "-s", "alpha", key]).stdout, value, "{key}");
+    }
+    write(&home.path("value"), &binary);
+    let file = home.path("value");
+    home.ok(&[OsStr::new("put"), "-s".as_ref(), "Beta".as_ref(), "k".as_ref(), "-f".as_ref(), file.as_ref()]);
+    assert_eq!(home.ok(&["get", "-s", "Beta", "k"]).stdout, binary);
+    home.run(&["get", "-s", "Beta", "line"]).failed(1, &["not found: there is no key \"line\""]);
+    home.ok(&["delete", "-s", "alpha", "line"]);
+    home.ok(&["delete", "-s", "alpha", "line"]);
+    home.run(&["get", "-s", "alpha", "line"]).failed(1, &["not found"]);
+}
+
+#[test]
+fn keys_of_any_bytes_can_be_given_and_are_shown_on_one_line() {
+    let home = Home::new();
+    home.ok(&["spaces", "create", "alpha"]);
+    let odd = OsStr::from_bytes(b"a\xff\n\t\\");
+    let put = [OsStr::new("put"), "-s".as_ref(), "alpha".as_ref(), odd, "v\u{1b}[2J".as_ref()];
+    home.ok(&put);
+    home.ok(&["put", "-s", "alpha", "b", "ä"]);
+    assert_eq!(home.ok(&["scan", "-s", "alpha"]).text(), "a\\xff\\n\\t\\\\\tv\\x1b[2J\nb\tä\n");
+    assert_eq!(home.ok(&["get", "-s", "alpha", "-e", r"a\xff\n\t\\"]).stdout, b"v\x1b[2J");
+    home.run(&["get", "-s", "alpha", "-e", r"a\q"]).failed(64, &["escape that is not understood"]);
+    let json: Vec<serde_json::Value> = home
+        .ok(&["scan", "-s", "alpha", "--json"])
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        json,
+        [json!({"key_hex": "61ff0a095c", "value": "v\u{1b}[2J"}), json!({"key": "b", "value": "ä"})]
+    );
+    assert_eq!(home.ok(&["get", "-s", "alpha", "b", "--json"]).json(), json!({"key": "b", "value": "ä"}));
+}
+
+#[test]
+fn a_scan_keeps_to_its_bounds() {
+    let home = Home::new();
+    home.ok(&["spaces", "create", "alpha"]);
+    for key in ["a", "ab", "abc", "b", "ba"] {
+        home.ok(&["put", "-s", "alpha", key, "v"]);
+    }
+    let keys = |flags: &[&str]| {
+        let args = [&["scan", "-s", "alpha", "--keys-only"], flags].concat();
+        home.ok(&args).text().lines().collect::<Vec<_>>().join(" ")
+    };
+    for (flags, found) in [
+        (&[][..], "a ab abc b ba"),
+        (&["--reverse"], "ba b abc ab a"),
+        (&["--prefix", "ab"], "ab abc"),
+        (&["--from", "ab", "--to", "b"], "ab abc"),
+        (&["--from", "ab", "--limit", "2"], "ab abc"),
+        (&["--prefix", "a", "--from", "abb", "--reverse"], "abc"),
+        (&["--from", "b", "--to", "a"], ""),
+        (&["--limit", "0"], ""),
+    ] {
+        assert_eq!(keys(flags), found, "{flags:?}");
+    }
+}
+
+#[test]
+fn spaces_are_listed_with_what_is_none() {
+    let home = Home::new();
+    home.run(&["spaces", "list"]).failed(1, &["no data root", ".local/share/bulkhead", "spaces create"]);
+    home.ok(&["spaces", "create", "alpha", "A:1"]);
+    home.run(&["spaces", "create", "alpha"])
+        .failed(1, &["space \"alpha\": there is a space of this id already"]);
+    write(&home.default_root().join("backup/file"), "mine");
+    let list = home.ok(&["spaces", "list", "--json"]).json();
+    assert_eq!(
+        list["spaces"],
+        json!([{"id": "A:1", "directory": "%41%3a1"}, {"id": "alpha", "directory": "alpha"}])
+    );
+    assert_eq!(list["ignored"][0]["name"], "backup");
+    let text = home.ok(&["spaces", "list"]);
+    assert!(text.text().contains("alpha") && text.text().contains("backup"), "{}", text.text());
+    home.run(&["put", "-s", "gamma", "k", "v"]).failed(1, &["space \"gamma\": there is no such space"]);
+    assert_eq!(
+        home.ok(&["put", "-s", "alpha", "k", "v", "--json"]).json(),
+        json!({"key": "k", "lsn": "1.1"})
+    );
+    assert_eq!(home.ok(&["delete", "-s", "alpha", "k", "--json"]).json(), json!({"key": "k", "lsn": "2.1"}));
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let home = Home::new();
+    home.ok(&["spaces", "create", "alpha"]);
+    home.run_with_input(&["put", "-s", "alpha", "k"], &vec![b'x'; 1 << 20]);
+    let mut command = home.command(&["get", "-s", "alpha", "k"]);
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
