@@ -33,6 +33,13 @@ impl From<&[u8]> for Key {
     }
 }
 
+/// The empty key, which no space holds.
+impl Default for Key {
+    fn default() -> Key {
+        Key::from(&[][..])
+    }
+}
+
 impl std::ops::Deref for Key {
     type Target = [u8];
     fn deref(&self) -> &[u8] {

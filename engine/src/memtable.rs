@@ -10,6 +10,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
+mod replay;
+
+pub use replay::Replay;
+
 /// A value read from a space: immutable bytes, cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Value(Bytes);
@@ -56,7 +60,7 @@ pub fn entry_cost(key: usize, value: usize) -> u64 {
     (key + value) as u64 + VERSION_OVERHEAD
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Version {
     lsn: Lsn,
     /// `None` is a tombstone.

@@ -5,7 +5,7 @@ use crate::env::{Access, Dir, IoError};
 use crate::ids::{Lsn, SpaceUid};
 use crate::limits::SEGMENT_HARD_MAX;
 use crate::manifest::{SegmentEnd, SegmentEntry, Version};
-use crate::memtable::Memtable;
+use crate::memtable::{Memtable, Replay};
 use crate::mutants;
 use crate::wal::frame::{Frame, FrameKind, Link};
 use crate::wal::operation::{Operation, decode_commit};
@@ -13,8 +13,8 @@ use crate::wal::scan::{Boundary, Scanned, Scanner, Stop};
 use crate::wal::segment::{SEGMENT_HEADER, SegmentId};
 use std::sync::Arc;
 
-/// Bytes read at a time, and scanned before others get a turn.
-const READ_CHUNK: usize = 1024 * 1024;
+/// Bytes scanned before others get a turn.
+const SCAN_STEP: usize = 1024 * 1024;
 /// Enough of a segment for its header and its link.
 const PEEK: usize = SEGMENT_HEADER as usize + 512;
 
@@ -73,6 +73,14 @@ impl From<IoError> for Trouble {
     }
 }
 
+/// Where the segments go, one after the other.
+#[derive(Default)]
+struct Intake {
+    replay: Replay,
+    /// The bytes of a segment that is done with: new memory has to be cleared by the system first, page by page.
+    buffer: Vec<u8>,
+}
+
 /// Reads the log that `version` lists.
 pub(super) async fn read(
     wal: &Arc<dyn Dir>,
@@ -97,7 +105,10 @@ pub(super) async fn read(
         claimed: version.durable,
         damage: None,
     };
-    match read_segments(wal, uid, version, &mut log, report).await {
+    let mut intake = Intake::default();
+    let taken = read_segments(wal, uid, version, &mut log, &mut intake, report).await;
+    log.mem = intake.replay.finish();
+    match taken {
         Ok(()) => {}
         Err(Trouble::Damaged { damage, what }) => {
             log.facts.files = Files::Damaged;
@@ -119,6 +130,7 @@ async fn read_segments(
     uid: SpaceUid,
     version: &Version,
     log: &mut Log,
+    intake: &mut Intake,
     report: &mut RecoveryReport,
 ) -> Result<(), Trouble> {
     let ids: Vec<SegmentId> =
@@ -140,13 +152,14 @@ async fn read_segments(
             peek_link(wal, *id).await?;
         }
         if i >= chained {
-            let segment = load(wal, *id, None, &mut |_| (), report).await?;
+            let segment = load(wal, *id, None, &mut intake.buffer, &mut |_| (), report).await?;
             note_unused(log, &segment, report);
+            intake.buffer = segment.bytes;
             log.unused.push(*entry);
             continue;
         }
         let end = ending(entry, *id, links.get(i + 1).copied().flatten())?;
-        take_in(wal, log, *id, links[i], end, report).await?;
+        take_in(wal, log, *id, (links[i], end), intake, report).await?;
         if i + 1 < chained && entry.end.is_none() {
             log.before_tail = end.map(|end| (*id, end));
         }
@@ -173,8 +186,8 @@ async fn take_in(
     wal: &Arc<dyn Dir>,
     log: &mut Log,
     id: SegmentId,
-    link: Option<Link>,
-    end: Option<SegmentEnd>,
+    (link, end): (Option<Link>, Option<SegmentEnd>),
+    intake: &mut Intake,
     report: &mut RecoveryReport,
 ) -> Result<(), Trouble> {
     let Some(link) = link else {
@@ -191,21 +204,21 @@ async fn take_in(
             format!("it follows LSN {}, the log ended with {}", link.last, log.last),
         ));
     }
-    if log.mem.last() < link.last && log.tail.is_none() {
+    if intake.replay.last() < link.last && log.tail.is_none() {
         // What the dropped predecessors held is no longer needed; order goes on behind it.
         log.last = link.last;
     }
     let mut unknown = false;
-    let mem = &mut log.mem;
+    let Intake { replay: into, buffer } = intake;
     let (mut commits, mut operations) = (0, 0);
-    let mut visit = |frame: &Frame<'_>| match replay(frame, mem) {
+    let mut visit = |frame: &Frame<'_>| match replay(frame, into) {
         Some((c, o)) => {
             commits += c;
             operations += o;
         }
         None => unknown = true,
     };
-    let mut segment = load(wal, id, end.map(|e| e.len), &mut visit, report).await?;
+    let mut segment = load(wal, id, end.map(|e| e.len), buffer, &mut visit, report).await?;
     report.commits += commits;
     report.operations += operations;
     if unknown {
@@ -230,7 +243,9 @@ async fn take_in(
     }
     log.last = found.last;
     log.proven = segment.scanned.proven;
-    log.tail = Some(segment);
+    if let Some(before) = log.tail.replace(segment) {
+        intake.buffer = before.bytes;
+    }
     broken.map_or(Ok(()), Err)
 }
 
@@ -239,7 +254,7 @@ fn damaged(id: SegmentId, offset: u64, what: String) -> Trouble {
 }
 
 /// Applies one frame; commits and operations in it, or `None` if its body is unknown.
-fn replay(frame: &Frame<'_>, mem: &mut Memtable) -> Option<(u64, u64)> {
+fn replay(frame: &Frame<'_>, into: &mut Replay) -> Option<(u64, u64)> {
     let head = frame.head();
     if head.kind != FrameKind::Commits {
         return Some((0, 0));
@@ -247,10 +262,10 @@ fn replay(frame: &Frame<'_>, mem: &mut Memtable) -> Option<(u64, u64)> {
     let mut reader = crate::codec::Reader::new(frame.body());
     let mut operations = 0;
     for i in 0..u64::from(head.count) {
-        mem.begin(head.first.advance(i));
+        into.begin(head.first.advance(i));
         operations += decode_commit(&mut reader, |op| match op {
-            Operation::Put { key, value } => mem.apply(key, Some(value)),
-            Operation::Delete { key } => mem.apply(key, None),
+            Operation::Put { key, value } => into.apply(key, Some(value)),
+            Operation::Delete { key } => into.apply(key, None),
         })? as u64;
     }
     reader.is_empty().then_some((u64::from(head.count), operations))
@@ -328,11 +343,12 @@ async fn open(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Arc<dyn crate::env::F
     }
 }
 
-/// Reads and scans a segment, up to `len` where its end is known.
+/// Reads and scans a segment, up to `len` where its end is known. Uses up `buffer`, whatever is in it.
 async fn load(
     wal: &Arc<dyn Dir>,
     id: SegmentId,
     len: Option<u64>,
+    buffer: &mut Vec<u8>,
     visit: &mut (dyn FnMut(&Frame<'_>) + Send),
     report: &mut RecoveryReport,
 ) -> Result<Segment, Trouble> {
@@ -346,20 +362,14 @@ async fn load(
             format!("a listed segment is {size} bytes long, {wanted} were durable"),
         ));
     }
-    let mut bytes = Vec::with_capacity(wanted as usize);
-    while (bytes.len() as u64) < wanted {
-        let n = READ_CHUNK.min(wanted as usize - bytes.len());
-        let chunk = file.read_at(bytes.len() as u64, vec![0; n]).await?;
-        if chunk.is_empty() {
-            break;
-        }
-        bytes.extend_from_slice(&chunk);
-    }
+    let mut bytes = std::mem::take(buffer);
+    bytes.resize(wanted as usize, 0);
+    let bytes = file.read_at(0, bytes).await?;
     report.bytes += bytes.len() as u64;
     let Some(mut scanner) = Scanner::new(&bytes, id) else {
         return Err(damaged(id, 0, "the header of a listed segment does not verify".to_owned()));
     };
-    while !scanner.step(READ_CHUNK, visit) {
+    while !scanner.step(SCAN_STEP, visit) {
         yield_now().await;
     }
     let scanned = scanner.finish();
