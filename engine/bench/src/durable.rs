@@ -52,7 +52,7 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
             name: "fjall",
             work: Box::new(|| {
                 for n in peers.take(puts) {
-                    keyspace.insert(key(n, Order::Random), value(n, VALUE)).expect("fjall writes");
+                    keyspace.insert(key(n, Order::Random), &record[..VALUE]).expect("fjall writes");
                     db.persist(fjall::PersistMode::SyncData).expect("fjall syncs");
                 }
             }),
@@ -68,7 +68,9 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
 
 /// Puts, each once the one before is acknowledged.
 pub async fn put_all(space: Space, range: std::ops::Range<u64>) {
+    let mut value = value(0, VALUE);
     for n in range {
-        space.put(key(n, Order::Random), value(n, VALUE)).await.expect("the engine writes");
+        value[..8].copy_from_slice(&n.to_le_bytes());
+        space.put(key(n, Order::Random), &value).await.expect("the engine writes");
     }
 }

@@ -41,7 +41,7 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
             name: "fjall",
             work: Box::new(|| {
                 for n in peers.take(puts) {
-                    keyspace.insert(key(n, Order::Random), value(n, VALUE)).expect("fjall writes");
+                    keyspace.insert(key(n, Order::Random), &record[..VALUE]).expect("fjall writes");
                 }
             }),
         },
