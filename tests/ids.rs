@@ -155,6 +155,14 @@ fn check_paths(root: &Path, id: &SpaceId) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(proptest::test_runner::FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/proptest-regressions/ids.txt"
+        )))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn the_four_directories_of_a_space_lie_under_its_own(text in "\\PC{1,20}|[a-cA-C._-]{1,4}") {
         let Ok(id) = SpaceId::new(&text) else { return Ok(()) };

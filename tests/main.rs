@@ -2,3 +2,4 @@
 mod allocations;
 mod formats;
 mod ids;
+mod tidy;

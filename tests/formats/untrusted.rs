@@ -178,7 +178,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_refused(bytes in vec(any::<u8>(), 0..3 * PAGE)) {
         for format in formats() {
-            prop_assert_eq!(believed(&format, &bytes), None, "{}", format.name);
+            prop_assert!(believed(&format, &bytes).is_none(), "{}", format.name);
         }
     }
 
@@ -191,11 +191,11 @@ proptest! {
                 bytes[at] = *b;
             }
             if let Some(b) = believed(&format, &bytes) {
-                prop_assert_eq!(&b, &format.valid, "{} believed other bytes", format.name);
+                prop_assert!(b == format.valid, "{} believed other bytes", format.name);
             }
             bytes.truncate(cut.index(bytes.len() + 1));
             if let Some(b) = believed(&format, &bytes) {
-                prop_assert_eq!(&b, &format.valid, "{} believed other bytes, cut short", format.name);
+                prop_assert!(b == format.valid, "{} believed other bytes, cut short", format.name);
             }
         }
     }
@@ -219,7 +219,7 @@ proptest! {
             if let Some(again) = believed(&format, &bytes) {
                 // A value has one encoding: what was believed is written the same way, unknown bits and all.
                 let n = again.len().min(bytes.len());
-                prop_assert_eq!(&again[..n], &bytes[..n], "{} guessed", format.name);
+                prop_assert!(again[..n] == bytes[..n], "{} guessed", format.name);
             }
         }
     }
