@@ -37,16 +37,16 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
             name: "task",
             work: Box::new(|| {
                 let (space, range) = (spaces[0].clone(), in_task.take(puts));
-                runtime.block_on(runtime.spawn(put_all(space, range))).expect("the task ends");
+                runtime.block_on(runtime.spawn(put_all(space, range, Order::Random))).expect("the task ends");
             }),
         },
         Way {
             name: "block_on",
-            work: Box::new(|| block_on(put_all(spaces[1].clone(), on_thread.take(puts)))),
+            work: Box::new(|| block_on(put_all(spaces[1].clone(), on_thread.take(puts), Order::Random))),
         },
         Way {
             name: "block_on_here",
-            work: Box::new(|| block_on_here(put_all(spaces[2].clone(), here.take(puts)))),
+            work: Box::new(|| block_on_here(put_all(spaces[2].clone(), here.take(puts), Order::Random))),
         },
         Way {
             name: "fjall",
@@ -67,10 +67,10 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
 }
 
 /// Puts, each once the one before is acknowledged.
-pub async fn put_all(space: Space, range: std::ops::Range<u64>) {
+pub async fn put_all(space: Space, range: std::ops::Range<u64>, order: Order) {
     let mut value = value(0, VALUE);
     for n in range {
         value[..8].copy_from_slice(&n.to_le_bytes());
-        space.put(key(n, Order::Random), &value).await.expect("the engine writes");
+        space.put(key(n, order), &value).await.expect("the engine writes");
     }
 }

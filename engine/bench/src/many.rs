@@ -45,8 +45,10 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
             name: "tasks",
             work: Box::new(|| {
                 let range = ours.take(puts);
-                let tasks: Vec<_> =
-                    spaces.iter().map(|s| runtime.spawn(put_all(s.clone(), range.clone()))).collect();
+                let tasks: Vec<_> = spaces
+                    .iter()
+                    .map(|s| runtime.spawn(put_all(s.clone(), range.clone(), Order::Random)))
+                    .collect();
                 tasks.into_iter().for_each(|t| runtime.block_on(t).expect("the task ends"));
             }),
         },
