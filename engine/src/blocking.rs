@@ -4,7 +4,8 @@
 //! waits by parking. What was opened with it ([`Space`], [`Commit`], [`Snapshot`], [`Scan`]) keeps that runtime alive.
 //! Guarantees, errors and words are those of the asynchronous API, to which each call refers.
 //!
-//! Never call it from within an asynchronous task: the task's thread would stand still.
+//! Never call it from within an asynchronous task, where the task's thread would stand still, and never drop the last
+//! handle of an engine there, which waits for the runtime's threads and panics instead.
 //!
 //! ```
 //! use bulkhead::blocking::Engine;

@@ -55,6 +55,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
+        Command::Tour(_) if global.data_root.is_some() => Err(Failure::Usage(
+            "tour keeps away from other data: name its directory without --data-root".into(),
+        )),
         Command::Tour(args) => tour::run(&args),
         Command::TourWriter => tour::write_until_killed(&settings::resolve(&global)?),
         Command::Put(args) => points::put(&settings::resolve(&global)?, args),

@@ -75,10 +75,12 @@ fn a_load_reports_what_it_does_not_store_and_what_differs() {
 #[test]
 fn the_data_root_is_not_loaded_into_itself() {
     let home = Home::new();
-    home.ok(&["spaces", "create", "alpha"]);
     let all = home.path("");
-    home.run(&["load".as_ref(), "-s".as_ref(), "alpha".as_ref(), all.as_os_str()])
-        .failed(64, &["lies in the tree to load"]);
+    let load = ["load".as_ref(), "-s".as_ref(), "alpha".as_ref(), all.as_os_str()];
+    home.run(&load).failed(64, &["lies in the tree to load"]);
+    assert!(!home.path(".local").exists());
+    home.ok(&["spaces", "create", "alpha"]);
+    home.run(&load).failed(64, &["lies in the tree to load"]);
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn the_tour_touches_nobodys_data() {
     let home = Home::new();
     write(&home.path("mine/file"), "mine");
     home.run(&["tour".as_ref(), home.path("mine").as_os_str()]).failed(1, &["is not empty"]);
+    home.run(&["tour", "--data-root", "x"]).failed(64, &["without --data-root"]);
     // Neither does a configuration of the user's reach it.
     write(&home.path(".config/bulkhead/config.toml"), "data-root = '~/mine'\nmax-spaces = 1");
     home.ok(&["tour".as_ref(), home.path("tour").as_os_str()]);

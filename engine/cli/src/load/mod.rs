@@ -69,10 +69,12 @@ fn distinct(spaces: &[SpaceId]) -> Result<Vec<SpaceId>, Failure> {
     }
 }
 
-/// Loading the data root into itself would not end well.
+/// Loading the data root into itself would not end well. If it is not there yet, what counts is where it will be.
 fn refuse_own_data(dir: &Path, root: &Path) -> Result<(), Failure> {
     let dir = dir.canonicalize().map_err(|e| Failure::file("opened", dir, &e))?;
-    if root.canonicalize().is_ok_and(|root| root.starts_with(&dir)) {
+    let absolute = std::path::absolute(root).map_err(|e| Failure::file("found", root, &e))?;
+    let existing = absolute.ancestors().find_map(|above| above.canonicalize().ok());
+    if existing.is_some_and(|existing| existing.starts_with(&dir)) {
         return Err(Failure::Usage(format!("the data root {} lies in the tree to load", root.display())));
     }
     Ok(())
