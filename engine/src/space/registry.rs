@@ -4,12 +4,14 @@
 //! dropping its future changes nothing. A slow open of one space holds up nobody else's.
 use super::handle::Space;
 use crate::error::Error;
-use crate::ids::SpaceId;
+use crate::ids::{Lsn, SpaceId};
 use crate::recovery::RecoveryReport;
+use crate::sync::Mutex;
+use crate::wal::waiters::{WaiterKey, Waiters};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
 use std::sync::Arc;
-use tokio::sync::watch;
+use std::task::{Poll, Waker};
 
 /// Fixed, so that nothing depends on the number of cores.
 const SHARDS: usize = 64;
@@ -28,10 +30,17 @@ pub(crate) enum SlotState {
     Gone(Error),
 }
 
-/// One space's place in the registry.
+/// One space's place in the registry. Who waits is woken in the order of arrival: a channel that shuffles its waiters
+/// by random numbers of its own would let them into the schedule (G7).
 #[derive(Debug)]
 pub(crate) struct Slot {
-    state: watch::Sender<SlotState>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: SlotState,
+    waiting: Waiters,
 }
 
 /// What [`Slot::claim`] found.
@@ -45,32 +54,56 @@ pub(crate) enum Claim {
 
 impl Slot {
     fn new(state: SlotState) -> Arc<Slot> {
-        Arc::new(Slot { state: watch::Sender::new(state) })
+        Arc::new(Slot { inner: Mutex::new(Inner { state, waiting: Waiters::default() }) })
     }
 
     /// Moves on from a state that `from` accepts to `Busy`, in one step.
     pub(crate) fn claim(&self, from: impl FnOnce(&SlotState) -> bool) -> Claim {
-        let mut from = Some(from);
-        let claimed = self.state.send_if_modified(|state| {
-            let accepts = from.take().expect("called once")(state);
-            if accepts {
-                *state = SlotState::Busy;
-            }
-            accepts
-        });
-        if claimed { Claim::Mine } else { Claim::Theirs }
+        let mut inner = self.inner.lock();
+        if !from(&inner.state) {
+            return Claim::Theirs;
+        }
+        inner.state = SlotState::Busy;
+        Claim::Mine
     }
 
     /// Says how a task ended.
     pub(crate) fn settle(&self, state: SlotState) {
-        self.state.send_replace(state);
+        let mut wakers = Vec::new();
+        let mut inner = self.inner.lock();
+        let former = std::mem::replace(&mut inner.state, state);
+        inner.waiting.all(&mut wakers);
+        drop(inner);
+        drop(former);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Waits until no task is at work, and says where the space stands then.
     pub(crate) async fn settled(&self) -> SlotState {
-        let mut states = self.state.subscribe();
-        let settled = states.wait_for(|s| !matches!(s, SlotState::Busy)).await;
-        settled.expect("the slot holds the sender").clone()
+        let mut wait = Wait { slot: self, key: None };
+        std::future::poll_fn(|cx| {
+            let mut inner = self.inner.lock();
+            if !matches!(inner.state, SlotState::Busy) {
+                return Poll::Ready(inner.state.clone());
+            }
+            inner.waiting.register(Lsn::ZERO, &mut wait.key, cx.waker());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Takes a dropped future's registration away.
+struct Wait<'a> {
+    slot: &'a Slot,
+    key: Option<WaiterKey>,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.slot.inner.lock().waiting.remove(key);
+        }
     }
 }
 
