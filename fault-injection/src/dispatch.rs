@@ -44,6 +44,9 @@ impl State {
         let rate = self.faults.rate(kind, owner);
         let struck = rate > 0 && self.decider.strikes(kind, owner, seq, rate);
         self.faults.drawn(kind, u64::from(struck));
+        if struck && kind != FaultKind::F23Stall {
+            self.owners.entry(owner).or_default().strikes += 1;
+        }
         struck
     }
 

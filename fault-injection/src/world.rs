@@ -95,6 +95,8 @@ pub(crate) struct PerOwner {
     pub(crate) calls: u64,
     /// What was answered, in any order: answers may overtake each other.
     pub(crate) answers: u64,
+    /// Errors that were decided for it.
+    pub(crate) strikes: u64,
 }
 
 pub(crate) struct State {
@@ -313,6 +315,12 @@ impl World {
     #[must_use]
     pub fn tallies(&self) -> BTreeMap<FaultKind, Tally> {
         self.state().faults.tallies()
+    }
+
+    /// Errors that were decided for one owner's operations so far; stalls and what power cuts do are none.
+    #[must_use]
+    pub fn strikes(&self, owner: u64) -> u64 {
+        self.state().owners.get(&owner).map_or(0, |per| per.strikes)
     }
 
     /// Rules that the program broke.
