@@ -1,0 +1,537 @@
+//! One client of one space: does its operations in order and checks every answer against the model.
+use crate::adapter::SimEnv;
+use crate::failure::{Failure, Guarantee};
+use crate::model::{Changes, Content, Existence, State};
+use crate::plan::{Guess, Op, Wait, group_prefix, key_bytes};
+use crate::probe::Probe;
+use crate::story::{Doing, Story, in_order};
+use bulkhead::env::Owner;
+use bulkhead::{
+    Batch, Commit, Direction, Durability, Engine, Error, ErrorKind, Expected, Lsn, Outcome, Precondition,
+    Rejected, Snapshot, Space, SpaceState, WriteOptions,
+};
+use bulkhead_fault_injection::decide::mix;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Client {
+    pub story: Arc<Story>,
+    pub engine: Engine,
+    pub env: Arc<SimEnv>,
+    pub space: usize,
+    pub client: u64,
+    pub boot: u64,
+    tickets: Vec<Commit>,
+    snapshots: VecDeque<Kept>,
+    fences: u32,
+    values: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    snapshot: Snapshot,
+    state: State,
+    opening: u64,
+}
+
+type Checked<T> = Result<T, Failure>;
+
+impl Client {
+    /// A client that did nothing yet.
+    #[must_use]
+    pub fn new(
+        story: Arc<Story>,
+        engine: Engine,
+        env: Arc<SimEnv>,
+        space: usize,
+        client: u64,
+        boot: u64,
+    ) -> Client {
+        let (tickets, snapshots) = (Vec::new(), VecDeque::new());
+        Client { story, engine, env, space, client, boot, tickets, snapshots, fences: 0, values: 0 }
+    }
+
+    /// Does `ops`, one at each of its turns.
+    ///
+    /// # Errors
+    /// What did not agree with the model.
+    pub async fn run(mut self, ops: Vec<Op>) -> Checked<()> {
+        let owner = Owner(self.story.owner(self.space));
+        for op in ops {
+            self.env.turn(owner, self.client).await;
+            self.act(&op).await?;
+            let mut shared = self.story.shared();
+            shared.operations += 1;
+            if shared.troubled && self.space != 0 {
+                shared.overlapping += 1;
+            }
+            drop(shared);
+            self.story.model(self.space).operations += 1;
+        }
+        for kept in std::mem::take(&mut self.snapshots) {
+            self.compare(kept).await?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, op: &Op) -> Checked<()> {
+        if let Op::Pause { ms } = op {
+            let owner = Owner(self.story.owner(self.space));
+            self.env.pause(owner, Duration::from_millis(u64::from(*ms))).await;
+            return Ok(());
+        }
+        let Some(space) = self.handle().await? else { return Ok(()) };
+        match op {
+            Op::Put { key, len, wait } => self.put(&space, *key, Some(*len), *wait).await?,
+            Op::Delete { key, wait } => self.put(&space, *key, None, *wait).await?,
+            Op::Batch { items, wait } => {
+                let items = items.iter().map(|i| (i.key, i.len)).collect::<Vec<_>>();
+                self.batch(&space, &items, *wait).await?;
+            }
+            Op::PutIf { key, len, guess } => self.put_if(&space, *key, *len, *guess).await?,
+            Op::Abandon { key, len, polls } => self.abandon(&space, *key, *len, *polls).await?,
+            Op::Get { key } => self.multi_get(&space, &[*key], false).await?,
+            Op::MultiGet { keys } => self.multi_get(&space, keys, true).await?,
+            Op::Scan { from, to, backwards } => self.scan(&space, *from, *to, *backwards).await?,
+            Op::ScanPrefix { group, backwards } => self.scan_prefix(&space, *group, *backwards).await?,
+            Op::Snapshot => self.keep(&space, space.snapshot())?,
+            Op::DurableSnapshot => self.keep(&space, space.durable_snapshot())?,
+            Op::Compare => {
+                if let Some(kept) = self.snapshots.pop_front() {
+                    self.compare(kept).await?;
+                }
+            }
+            Op::Flush { durability } => {
+                let last = space.last_lsn();
+                let result = space.flush(*durability).await;
+                self.settle(last, *durability, result).await?;
+            }
+            Op::Await { durability } => {
+                for ticket in std::mem::take(&mut self.tickets) {
+                    let result = ticket.durable(*durability).await;
+                    self.settle(ticket.lsn(), *durability, result).await?;
+                }
+            }
+            Op::Outcome => self.outcomes(&space)?,
+            Op::Reopen => self.reopen().await?,
+            Op::CreateAgain => {
+                let result = self.engine.create_space(space.id()).await;
+                match result {
+                    Err(e) if e.kind() == ErrorKind::Rejected(Rejected::SpaceExists) => {}
+                    Err(e) => self.story.judge(self.space, Doing::Creating, &e)?,
+                    Ok(_) => return Err(self.failure(Guarantee::G3Isolation, "created over a space")),
+                }
+            }
+            Op::Pause { .. } => {}
+        }
+        // Whatever the engine says to be durable is a promise.
+        let mut model = self.story.model(self.space);
+        if model.handle.as_ref() == Some(&space) {
+            model.promise_power(space.durable_lsn())?;
+        }
+        Ok(())
+    }
+
+    fn failure(&self, guarantee: Guarantee, what: impl std::fmt::Display) -> Failure {
+        self.story.model(self.space).failure(guarantee, what)
+    }
+
+    /// The handle of the present opening, opening or creating the space if need be.
+    async fn handle(&mut self) -> Checked<Option<Space>> {
+        let (id, existence) = {
+            let mut model = self.story.model(self.space);
+            if let Some(handle) = &model.handle
+                && !matches!(handle.state(), SpaceState::Closed)
+            {
+                return Ok(Some(handle.clone()));
+            }
+            let before = model.existence;
+            if before == Existence::Never {
+                model.existence = Existence::Perhaps;
+            }
+            (model.id.clone(), before)
+        };
+        let creates = existence != Existence::Certain;
+        let result = match (creates, self.client % 2) {
+            (false, 1) => self.engine.space(&id).await,
+            _ => self.engine.get_or_create_space(&id).await,
+        };
+        if creates && existence == Existence::Perhaps {
+            self.story.hit(Probe::FirstTouches);
+        }
+        match result {
+            Ok(space) => {
+                self.story.observe(self.space, &space).await?;
+                Ok(Some(space))
+            }
+            Err(e) => {
+                let doing = if creates { Doing::Creating } else { Doing::Opening };
+                self.tell_error(doing, &e)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn tell_error(&self, doing: Doing, e: &Error) -> Checked<()> {
+        self.story.model(self.space).tell(Story::error_hash(e));
+        self.story.judge(self.space, doing, e)
+    }
+
+    async fn reopen(&mut self) -> Checked<()> {
+        let id = {
+            let mut model = self.story.model(self.space);
+            model.reopening += 1;
+            model.id.clone()
+        };
+        let result = self.engine.reopen(&id).await;
+        self.story.model(self.space).reopening -= 1;
+        match result {
+            Ok(space) => self.story.observe(self.space, &space).await,
+            Err(e) => self.tell_error(Doing::Opening, &e),
+        }
+    }
+
+    /// Runs a write; notes the commit in the very poll that ordered it.
+    async fn watch<T>(
+        &self,
+        space: &Space,
+        changes: &Changes,
+        polls: u32,
+        write: impl Future<Output = T>,
+    ) -> Checked<(Option<T>, Option<Lsn>)> {
+        let mut write = pin!(write);
+        let (mut ordered, mut polled_times) = (None, 0);
+        let result = poll_fn(|cx| {
+            let (last, durable) = (space.last_lsn(), space.durable_lsn());
+            let polled = write.as_mut().poll(cx);
+            let lsn = space.last_lsn();
+            if lsn != last {
+                let noted = self.story.model(self.space).ordered(lsn, durable, changes);
+                ordered = Some(lsn);
+                if let Err(failure) = noted {
+                    return Poll::Ready(Err(failure));
+                }
+            }
+            polled_times += 1;
+            match polled {
+                Poll::Ready(result) => Poll::Ready(Ok(Some(result))),
+                Poll::Pending if polled_times >= polls => Poll::Ready(Ok(None)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await?;
+        Ok((result, ordered))
+    }
+
+    fn content(&mut self, len: u32) -> Content {
+        self.values += 1;
+        let id = mix(mix(self.boot, self.client), self.values);
+        Content { id: mix(id, self.story.owner(self.space)), len }
+    }
+
+    async fn put(&mut self, space: &Space, key: u16, len: Option<u32>, wait: Wait) -> Checked<()> {
+        let content = len.map(|len| self.content(len));
+        let changes = vec![(key, content)];
+        let (key, value) = (key_bytes(key), content.map(Content::bytes));
+        if wait == Wait::Configured {
+            let (result, lsn) = match &value {
+                Some(value) => self.watch(space, &changes, u32::MAX, space.put(&key, value)).await?,
+                None => self.watch(space, &changes, u32::MAX, space.delete(&key)).await?,
+            };
+            let result = result.expect("it was not abandoned");
+            if let (Ok(told), Some(lsn)) = (&result, lsn)
+                && *told != lsn
+            {
+                return Err(self.failure(Guarantee::G2Prefix, format!("commit {lsn} was told to be {told}")));
+            }
+            let durability = self.story.run.options.durability;
+            return match (lsn, result) {
+                (Some(lsn), result) => self.settle(lsn, durability, result.map(|_| ())).await,
+                (None, Err(e)) => self.refused(&e).await,
+                (None, Ok(lsn)) => Err(self.failure(Guarantee::G2Prefix, format!("{lsn} was never ordered"))),
+            };
+        }
+        let (result, lsn) = match &value {
+            Some(value) => self.watch(space, &changes, u32::MAX, space.put_commit(&key, value)).await?,
+            None => self.watch(space, &changes, u32::MAX, space.delete_commit(&key)).await?,
+        };
+        self.follow(result.expect("it was not abandoned"), lsn, wait).await
+    }
+
+    async fn batch(&mut self, space: &Space, items: &[(u16, Option<u32>)], wait: Wait) -> Checked<()> {
+        let mut batch = Batch::new();
+        let mut last: std::collections::BTreeMap<u16, Option<Content>> = std::collections::BTreeMap::new();
+        for (key, len) in items {
+            let content = len.map(|len| self.content(len));
+            match content {
+                Some(content) => batch.put(key_bytes(*key), content.bytes()),
+                None => batch.delete(key_bytes(*key)),
+            };
+            last.insert(*key, content);
+        }
+        let changes: Changes = last.into_iter().collect();
+        let write = space.write(&batch, WriteOptions::default());
+        let (result, lsn) = self.watch(space, &changes, u32::MAX, write).await?;
+        self.follow(result.expect("it was not abandoned"), lsn, wait).await
+    }
+
+    /// Waits for a commit as told.
+    async fn follow(&mut self, result: Result<Commit, Error>, lsn: Option<Lsn>, wait: Wait) -> Checked<()> {
+        let commit = match (result, lsn) {
+            (Ok(commit), Some(lsn)) if commit.lsn() == lsn => commit,
+            (Err(e), None) => return self.refused(&e).await,
+            (result, lsn) => {
+                let what =
+                    format!("a write was ordered as {lsn:?} and answered {:?}", result.map(|c| c.lsn()));
+                return Err(self.failure(Guarantee::G2Prefix, what));
+            }
+        };
+        let durability = match wait {
+            Wait::Later => {
+                self.tickets.push(commit);
+                return Ok(());
+            }
+            Wait::Process => Durability::Process,
+            Wait::Power | Wait::Configured => Durability::Power,
+        };
+        let result = commit.durable(durability).await;
+        self.settle(commit.lsn(), durability, result).await
+    }
+
+    /// A wait ended.
+    async fn settle(&mut self, lsn: Lsn, durability: Durability, result: Result<(), Error>) -> Checked<()> {
+        match result {
+            Ok(()) => {
+                let mut model = self.story.model(self.space);
+                model.tell(lsn.raw());
+                match durability {
+                    Durability::Power => {
+                        model.promise_power(lsn)?;
+                        model.acknowledged += 1;
+                        drop(model);
+                        self.story.shared().power_acknowledged += 1;
+                    }
+                    Durability::Process => model.promise_process(lsn),
+                    Durability::Relaxed => {}
+                }
+                Ok(())
+            }
+            Err(e) => {
+                self.story.hit(Probe::UnknownTold);
+                self.refused(&e).await
+            }
+        }
+    }
+
+    /// A write was refused, or its outcome is not known. After some of these the space is reopened.
+    async fn refused(&mut self, e: &Error) -> Checked<()> {
+        self.tell_error(Doing::Using, e)?;
+        if !matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Unknown) {
+            return Ok(());
+        }
+        self.fences += 1;
+        if self.fences <= 1 + self.client as u32 % 3 {
+            return Ok(());
+        }
+        self.fences = 0;
+        let fenced = self.story.model(self.space).handle.as_ref().map(Space::state);
+        if matches!(fenced, Some(SpaceState::Fenced(_))) {
+            self.story.hit(Probe::ReopenedAfterFence);
+            self.reopen().await?;
+        }
+        Ok(())
+    }
+
+    async fn put_if(&mut self, space: &Space, key: u16, len: u32, guess: Guess) -> Checked<()> {
+        let content = self.content(len);
+        let written_by = self.story.model(self.space).written_by(key);
+        let right = written_by.map_or(Expected::Absent, |lsn| Expected::WrittenBy(Lsn::from_raw(lsn)));
+        let wrong = match written_by {
+            Some(_) => Expected::Absent,
+            None => Expected::WrittenBy(Lsn::from_raw((1 << 40) + 1)),
+        };
+        let expected = if guess == Guess::Right { right } else { wrong };
+        let precondition = Some(Precondition { key: key_bytes(key), expected });
+        let mut batch = Batch::new();
+        batch.put(key_bytes(key), content.bytes());
+        let changes = vec![(key, Some(content))];
+        let write = space.write(&batch, WriteOptions { precondition });
+        let (result, lsn) = self.watch(space, &changes, u32::MAX, write).await?;
+        let result = result.expect("it was not abandoned");
+        let before = lsn.map_or(u64::MAX, |lsn| lsn.raw() - 1);
+        let (held, is_current) = {
+            let model = self.story.model(self.space);
+            (model.written_by_at(key, before), model.handle.as_ref() == Some(space))
+        };
+        let held = held.map_or(Expected::Absent, |lsn| Expected::WrittenBy(Lsn::from_raw(lsn)));
+        match &result {
+            Ok(_) if held != expected => {
+                let what = format!("a write was done although {expected:?} did not hold, but {held:?}");
+                return Err(self.failure(Guarantee::G5Reads, what));
+            }
+            Err(e) if e.kind() == ErrorKind::Rejected(Rejected::Precondition) => {
+                if held == expected && is_current {
+                    let what = format!("a write was refused although {expected:?} holds");
+                    return Err(self.failure(Guarantee::G5Reads, what));
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.follow(result, lsn, Wait::Later).await
+    }
+
+    async fn abandon(&mut self, space: &Space, key: u16, len: u32, polls: u8) -> Checked<()> {
+        let content = self.content(len);
+        let changes = vec![(key, Some(content))];
+        let (key, value) = (key_bytes(key), content.bytes());
+        let (result, lsn) = self.watch(space, &changes, u32::from(polls), space.put(&key, &value)).await?;
+        match (result, lsn) {
+            (None, Some(_)) => self.story.hit(Probe::AbandonedOrdered),
+            (None, None) => self.story.hit(Probe::AbandonedNothing),
+            (Some(result), Some(lsn)) => {
+                let durability = self.story.run.options.durability;
+                return self.settle(lsn, durability, result.map(|_| ())).await;
+            }
+            (Some(Err(e)), None) => return self.refused(&e).await,
+            (Some(Ok(lsn)), None) => {
+                return Err(self.failure(Guarantee::G2Prefix, format!("{lsn} was never ordered")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What reads of `space` show now.
+    fn visible(&self, space: &Space) -> u64 {
+        match space.state() {
+            SpaceState::Fenced(_) => space.durable_lsn().raw(),
+            _ => self.story.model(self.space).last(),
+        }
+    }
+
+    async fn multi_get(&mut self, space: &Space, keys: &[u16], many: bool) -> Checked<()> {
+        let lsn = self.visible(space);
+        let expected: Vec<Option<Content>> = {
+            let model = self.story.model(self.space);
+            if lsn < model.promised() {
+                let (shown, promised) = (Lsn::from_raw(lsn), Lsn::from_raw(model.promised()));
+                return Err(model.failure(
+                    Guarantee::G6FailedSync,
+                    format!("reads show the state up to {shown}, but {promised} was promised"),
+                ));
+            }
+            keys.iter().map(|k| model.value(*k, lsn)).collect()
+        };
+        let bytes: Vec<_> = keys.iter().map(|k| key_bytes(*k)).collect();
+        let found = if many {
+            space.multi_get(&bytes).await
+        } else {
+            space.get(&bytes[0]).await.map(|value| vec![value])
+        };
+        let found = found.map_err(|e| self.story.unexpected(self.space, &e))?;
+        let mut hash = found.len() as u64;
+        for ((key, expected), found) in keys.iter().zip(&expected).zip(&found) {
+            let same = match (expected, found) {
+                (Some(content), Some(value)) => content.is(value),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                let what = format!(
+                    "key {key} must hold {expected:?} at {}, but holds {found:?}",
+                    Lsn::from_raw(lsn)
+                );
+                return Err(self.failure(Guarantee::G5Reads, what));
+            }
+            hash = mix(hash, expected.map_or(0, |c| c.id));
+        }
+        self.story.model(self.space).tell(hash);
+        Ok(())
+    }
+
+    async fn scan(&mut self, space: &Space, from: u16, to: u16, backwards: bool) -> Checked<()> {
+        let visible = self.visible(space);
+        let state = self.story.model(self.space).state(visible);
+        let (from, to) = (key_bytes(from), key_bytes(to));
+        let expected = in_order(&state, |key| *key >= *from && *key < *to);
+        let direction = if backwards { Direction::Descending } else { Direction::Ascending };
+        self.drain(space.scan(from..to, direction), expected, backwards).await
+    }
+
+    async fn scan_prefix(&mut self, space: &Space, group: u8, backwards: bool) -> Checked<()> {
+        let visible = self.visible(space);
+        let state = self.story.model(self.space).state(visible);
+        let prefix = group_prefix(group);
+        let expected = in_order(&state, |key| key.starts_with(&prefix));
+        let direction = if backwards { Direction::Descending } else { Direction::Ascending };
+        self.drain(space.scan_prefix(&prefix, direction), expected, backwards).await
+    }
+
+    async fn drain(
+        &self,
+        mut scan: bulkhead::Scan,
+        mut expected: Vec<(Vec<u8>, Content)>,
+        backwards: bool,
+    ) -> Checked<()> {
+        if backwards {
+            expected.reverse();
+        }
+        let mut found = Vec::new();
+        while let Some(entry) = scan.next().await.map_err(|e| self.story.unexpected(self.space, &e))? {
+            found.push(entry);
+        }
+        self.story.same(self.space, &found, &expected, "a scan")
+    }
+
+    fn keep(&mut self, space: &Space, snapshot: Snapshot) -> Checked<()> {
+        let visible = self.visible(space);
+        let mut model = self.story.model(self.space);
+        let lsn = snapshot.lsn();
+        if lsn.raw() != visible {
+            // Then it is a durable one, and what it shows is promised.
+            model.promise_power(lsn)?;
+            if lsn < space.durable_lsn() {
+                let what = format!("a snapshot shows {lsn}, less than is durable");
+                return Err(model.failure(Guarantee::G5Reads, what));
+            }
+        }
+        let state = model.state(lsn.raw());
+        let opening = model.opening;
+        drop(model);
+        self.snapshots.push_back(Kept { snapshot, state, opening });
+        Ok(())
+    }
+
+    async fn compare(&self, kept: Kept) -> Checked<()> {
+        if self.story.model(self.space).opening != kept.opening {
+            self.story.hit(Probe::OldSnapshot);
+        }
+        self.story.compare(self.space, &kept.snapshot, &kept.state, "a snapshot").await
+    }
+
+    fn outcomes(&self, space: &Space) -> Checked<()> {
+        let mut model = self.story.model(self.space);
+        let last = model.last();
+        if last != 0 && matches!(space.outcome(Lsn::from_raw(last)), Ok(Outcome::Present)) {
+            // Present stays present: that is a promise.
+            model.promise_power(Lsn::from_raw(last))?;
+        }
+        let (kept, gone) = model.settled(3);
+        for (lsns, is) in [(kept, Outcome::Present), (gone, Outcome::Absent)] {
+            for lsn in lsns.into_iter().map(Lsn::from_raw) {
+                let outcome = space.outcome(lsn);
+                if outcome.as_ref().ok() != Some(&is) {
+                    let what = format!("commit {lsn} is {is:?} for certain, but answered {outcome:?}");
+                    return Err(model.failure(Guarantee::G6FailedSync, what));
+                }
+            }
+        }
+        Ok(())
+    }
+}

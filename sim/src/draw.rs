@@ -1,0 +1,352 @@
+//! Draws a run from its seed, by swarm testing: each run switches on a random subset of operations, faults and engine
+//! options, so that rare combinations are not drowned by everything happening everywhere.
+use crate::plan::{
+    At, Boot, Damage, DamageKind, End, Errors, Guess, How, Item, Junk, KEY_GROUPS, Op, Opening, Run, Step,
+    Wait,
+};
+use bulkhead::env::Owner;
+use bulkhead::{Durability, Options, SpaceId};
+use bulkhead_fault_injection::decide::mix;
+use bulkhead_fault_injection::{DirProfile, FaultKind, FaultPlan, FaultRule};
+
+/// A stream of numbers from a seed; integers and ratios only.
+#[derive(Debug)]
+pub struct Draw {
+    seed: u64,
+    count: u64,
+}
+
+impl Draw {
+    /// The stream of `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Draw {
+        Draw { seed: mix(seed, 0xD6A3), count: 0 }
+    }
+    /// Below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        assert!(n > 0, "there must be something to draw from");
+        self.count += 1;
+        let hash = mix(self.seed, self.count);
+        ((u128::from(hash) * u128::from(n)) >> 64) as u64
+    }
+    /// Within `min..=max`.
+    pub fn within(&mut self, min: u64, max: u64) -> u64 {
+        min + self.below(max - min + 1)
+    }
+    /// True `n` times in `of`.
+    pub fn chance(&mut self, n: u64, of: u64) -> bool {
+        self.below(of) < n
+    }
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+    /// Up to `max`, small ones as likely as large ones.
+    fn scaled(&mut self, max: u64) -> u64 {
+        let bits = self.within(0, u64::from(max.max(1).ilog2()) + 1);
+        self.within(1, (1 << bits).min(max).max(1))
+    }
+}
+
+/// Ids that are easily taken for one another.
+const LOOK_ALIKES: [&str; 12] =
+    ["a", "A", "a ", " a", "ä", "a\u{308}", "a%", "%61", "con", "CON", "-a", "a.b"];
+
+/// Errors that a disk answers; each run has a random subset.
+const ERRORS: [(FaultKind, u32); 10] = [
+    (FaultKind::F09SyncEio, 6_000),
+    (FaultKind::F09DirSyncEio, 4_000),
+    (FaultKind::F10SyncEioRevert, 6_000),
+    (FaultKind::F12WriteEio, 3_000),
+    (FaultKind::F13NoSpace, 8_000),
+    (FaultKind::F13SyncNoSpace, 4_000),
+    (FaultKind::F16ReadEio, 4_000),
+    (FaultKind::F16SectorDead, 300),
+    (FaultKind::F23Stall, 5_000),
+    (FaultKind::F09SyncEio, 50_000),
+];
+
+/// Whether a class answers an error, as opposed to what power cuts do.
+#[must_use]
+pub fn is_error(kind: FaultKind) -> bool {
+    !kind.is_crash_effect()
+}
+
+/// The run of `seed`.
+#[must_use]
+pub fn draw(seed: u64) -> Run {
+    let mut d = Draw::new(seed);
+    let profile = if d.chance(1, 3) { DirProfile::Journaled } else { DirProfile::Posix };
+    let spaces = spaces(&mut d);
+    let options = options(&mut d);
+    let faults = if d.chance(1, 3) { FaultPlan::crashes_only() } else { faults(&mut d, &spaces) };
+    let mut run = Run { seed, profile, options, faults, spaces, steps: Vec::new() };
+    let mut swarm = Swarm::new(&mut d);
+    let acts = d.within(2, 4);
+    let ops = d.within(200, 260) / acts + 1;
+    let nested_in = d.below(acts);
+    for act in 0..acts {
+        let closes = act != nested_in && d.chance(1, 4);
+        act_of(&mut d, &mut swarm, &mut run, ops, act, closes);
+        if act == nested_in || d.chance(1, 2) {
+            nested(&mut d, &mut run);
+        }
+    }
+    run
+}
+
+/// The pair for the isolation check: faults strike the first space alone; and the same run without those.
+#[must_use]
+pub fn draw_pair(seed: u64) -> (Run, Run) {
+    let mut d = Draw::new(mix(seed, 0x150));
+    let mut spaces = spaces(&mut d);
+    spaces.truncate(8);
+    if spaces.len() < 2 {
+        spaces.push(SpaceId::new("neighbour").expect("a legal id"));
+    }
+    let mut options = options(&mut d);
+    // No shared bottleneck: neither memory nor places in `recover_all`.
+    options.memory_budget = 1 << 30;
+    options.recovery_parallelism = 1024;
+    let target = Owner::of(&spaces[0]).0;
+    let mut faults = FaultPlan::crashes_only();
+    let n = d.within(1, 3);
+    for _ in 0..n {
+        let (kind, rate) = d.pick(&ERRORS);
+        faults = faults.with(kind, FaultRule::rate(rate * 2).only([target]));
+    }
+    let mut run = Run { seed, profile: DirProfile::Posix, options, faults, spaces, steps: Vec::new() };
+    let mut swarm = Swarm::new(&mut d);
+    // Everything is created first, with no fault.
+    let quiet = End::Crash { at: At::Micros(400_000), how: How::Kill };
+    run.steps.push(Step::Boot(Boot {
+        end: quiet,
+        opening: Opening::Lazily,
+        damage: Vec::new(),
+        junk: Vec::new(),
+    }));
+    run.steps.push(Step::Window { after_us: 0, errors: Errors::Rest });
+    clients(&mut d, &mut swarm, &mut run, 30);
+    for _ in 0..d.within(2, 3) {
+        let how = if d.chance(1, 2) { How::Power } else { How::Kill };
+        let end = End::Crash { at: At::Micros(d.within(20_000, 300_000)), how };
+        run.steps.push(Step::Boot(Boot {
+            end,
+            opening: Opening::Lazily,
+            damage: Vec::new(),
+            junk: Vec::new(),
+        }));
+        clients(&mut d, &mut swarm, &mut run, 90);
+    }
+    let mut without = run.clone();
+    without.faults = FaultPlan::crashes_only();
+    (run, without)
+}
+
+fn spaces(d: &mut Draw) -> Vec<SpaceId> {
+    let many = d.chance(1, 20);
+    let n = if many { d.within(50, 200) } else { d.within(1, 8) } as usize;
+    let mut names: Vec<String> = Vec::new();
+    if d.chance(1, 5) {
+        let mut pool = LOOK_ALIKES.to_vec();
+        while !pool.is_empty() && names.len() < n {
+            names.push(pool.swap_remove(d.below(pool.len() as u64) as usize).to_owned());
+        }
+    }
+    let plain = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"];
+    for i in 0.. {
+        if names.len() == n {
+            break;
+        }
+        names.push(plain.get(i).map_or_else(|| format!("tenant-{i:04}"), |s| (*s).to_owned()));
+    }
+    names.iter().map(|n| SpaceId::new(n).expect("a legal id")).collect()
+}
+
+fn options(d: &mut Draw) -> Options {
+    let segment_first = d.pick(&[16 * 1024, 16 * 1024, 20 * 1024, 32 * 1024, 64 * 1024]);
+    Options {
+        durability: d.pick(&[Durability::Power, Durability::Power, Durability::Process, Durability::Relaxed]),
+        max_spaces: 100_000,
+        memory_budget: d.pick(&[1 << 30, 1 << 30, 1 << 20, 128 * 1024]),
+        segment_first,
+        segment_max: segment_first * d.pick(&[1, 2, 4, 64]),
+        flush_interval_ms: d.pick(&[1, 5, 20, 200, 2000]),
+        idle_seal_ms: d.pick(&[2, 10, 100, 1000]),
+        recovery_parallelism: d.pick(&[1, 2, 4, 64]),
+    }
+}
+
+fn faults(d: &mut Draw, spaces: &[SpaceId]) -> FaultPlan {
+    let mut plan = FaultPlan::crashes_only();
+    let n = d.within(1, 4);
+    for _ in 0..n {
+        let (kind, most) = d.pick(&ERRORS);
+        let rate = most / d.pick(&[1, 2, 4, 8, 32]);
+        let mut rule = FaultRule::rate(rate.max(1));
+        match d.below(3) {
+            0 => {}
+            1 => rule = rule.only([Owner::of(&spaces[d.below(spaces.len() as u64) as usize]).0]),
+            // Everybody but the engine itself: a root in doubt ends a boot early.
+            _ => rule = rule.only(spaces.iter().map(|id| Owner::of(id).0)),
+        }
+        plan = plan.with(kind, rule);
+    }
+    for kind in FaultKind::ALL.iter().filter(|k| k.is_crash_effect()) {
+        if d.chance(1, 10) {
+            plan = plan.without(*kind);
+        }
+    }
+    plan
+}
+
+/// What this run's clients do.
+struct Swarm {
+    ops: Vec<u8>,
+    waits: Vec<Wait>,
+    value_max: u64,
+    keys: u64,
+    clients: u64,
+    pause_max: u64,
+    damage: bool,
+}
+
+const OPS: u8 = 18;
+
+impl Swarm {
+    fn new(d: &mut Draw) -> Swarm {
+        // Puts and gets are always there, so that there is something to lose and somebody to notice.
+        let mut ops = vec![0, 0, 0, 5];
+        for op in 0..OPS {
+            if d.chance(1, 2) {
+                let weight = if matches!(op, 15..) { 1 } else { 2 };
+                ops.extend(std::iter::repeat_n(op, weight));
+            }
+        }
+        let all = [Wait::Later, Wait::Process, Wait::Power, Wait::Configured];
+        let mut waits: Vec<Wait> = all.into_iter().filter(|_| d.chance(2, 3)).collect();
+        waits.push(Wait::Power);
+        Swarm {
+            ops,
+            waits,
+            value_max: d.pick(&[16, 200, 1000, 6000]),
+            keys: d.pick(&[3, 20, 200]),
+            clients: d.pick(&[2, 2, 2, 3, 4]),
+            pause_max: d.pick(&[3, 30, 300]),
+            damage: d.chance(1, 5),
+        }
+    }
+
+    fn op(&self, d: &mut Draw) -> Op {
+        let key = |d: &mut Draw| d.below(self.keys) as u16;
+        let len = |d: &mut Draw| d.scaled(self.value_max) as u32 - 1;
+        let wait = d.pick(&self.waits);
+        match d.pick(&self.ops) {
+            0 => Op::Put { key: key(d), len: len(d), wait },
+            1 => Op::Delete { key: key(d), wait },
+            2 => {
+                let n = d.within(2, 6);
+                let item = |d: &mut Draw| {
+                    let len = if d.chance(1, 4) { None } else { Some(len(d)) };
+                    Item { key: key(d), len }
+                };
+                Op::Batch { items: (0..n).map(|_| item(d)).collect(), wait }
+            }
+            3 => {
+                let guess = if d.chance(1, 2) { Guess::Right } else { Guess::Wrong };
+                Op::PutIf { key: key(d), len: len(d), guess }
+            }
+            4 => Op::Abandon { key: key(d), len: len(d), polls: d.within(1, 4) as u8 },
+            5 => Op::Get { key: key(d) },
+            6 => {
+                let n = d.within(1, 5);
+                Op::MultiGet { keys: (0..n).map(|_| key(d)).collect() }
+            }
+            7 => Op::Scan { from: key(d), to: key(d), backwards: d.chance(1, 2) },
+            8 => Op::ScanPrefix { group: d.below(u64::from(KEY_GROUPS)) as u8, backwards: d.chance(1, 2) },
+            9 => Op::Snapshot,
+            10 => Op::DurableSnapshot,
+            11 => Op::Compare,
+            12 => Op::Flush { durability: d.pick(&[Durability::Process, Durability::Power]) },
+            13 => Op::Await { durability: d.pick(&[Durability::Process, Durability::Power]) },
+            14 => Op::Outcome,
+            15 => Op::Reopen,
+            16 => Op::CreateAgain,
+            _ => Op::Pause { ms: d.scaled(self.pause_max) as u16 },
+        }
+    }
+}
+
+fn clients(d: &mut Draw, swarm: &mut Swarm, run: &mut Run, ops: u64) {
+    let n = run.spaces.len() as u64;
+    // A space of many has two clients with an operation or two each.
+    let clients = if n > 8 { 2 } else { swarm.clients };
+    let each = (ops / (n * clients)).max(1);
+    for space in 0..n {
+        if n > 2 && d.chance(1, 8) {
+            continue;
+        }
+        for client in 0..clients {
+            for _ in 0..d.within(each, each + each / 2 + 1) {
+                let op = swarm.op(d);
+                run.steps.push(Step::Client { space: space as u16, client: client as u8, op });
+            }
+        }
+    }
+}
+
+fn act_of(d: &mut Draw, swarm: &mut Swarm, run: &mut Run, ops: u64, act: u64, closes: bool) {
+    let n = run.spaces.len() as u64;
+    let how = if d.chance(1, 2) { How::Power } else { How::Kill };
+    let io = match d.below(4) {
+        // Early: in creations and first segments.
+        0 => d.within(1, 60 + 10 * n),
+        1 | 2 => d.within(1, ops * 5 + 20 * n),
+        _ => d.within(1, ops * 12 + 40 * n),
+    };
+    let end = if closes { End::Close } else { End::Crash { at: At::Io(io), how } };
+    let boot = Boot { end, opening: opening(d), damage: damage(d, swarm, n, act), junk: junk(d, n, act) };
+    run.steps.push(Step::Boot(boot));
+    for _ in 0..d.below(4) {
+        let errors = if d.chance(1, 2) { Errors::Strike } else { Errors::Rest };
+        run.steps.push(Step::Window { after_us: d.scaled(100_000), errors });
+    }
+    clients(d, swarm, run, ops);
+}
+
+fn opening(d: &mut Draw) -> Opening {
+    if d.chance(1, 2) { Opening::RecoverAll } else { Opening::Lazily }
+}
+
+fn damage(d: &mut Draw, swarm: &Swarm, spaces: u64, act: u64) -> Vec<Damage> {
+    if act == 0 || !swarm.damage {
+        return Vec::new();
+    }
+    let what = if d.chance(1, 5) { DamageKind::Dies } else { DamageKind::Rots };
+    vec![Damage { space: d.below(spaces) as u16, what }]
+}
+
+fn junk(d: &mut Draw, spaces: u64, act: u64) -> Vec<Junk> {
+    if act == 0 || !d.chance(1, 4) {
+        return Vec::new();
+    }
+    let space = d.below(spaces) as u16;
+    vec![d.pick(&[
+        Junk::RootFile,
+        Junk::RootDir,
+        Junk::RootSymlink,
+        Junk::InSpace(space),
+        Junk::InLog(space),
+    ])]
+}
+
+/// Up to three crashes within recovery; the last one cuts the power half of the time, so that a kill is followed by a
+/// power cut before anybody wrote anew.
+fn nested(d: &mut Draw, run: &mut Run) {
+    let n = run.spaces.len() as u64;
+    for _ in 0..d.within(1, 3) {
+        let how = if d.chance(2, 3) { How::Power } else { How::Kill };
+        let end = End::Crash { at: At::Io(d.within(1, 12 + 25 * n)), how };
+        let boot = Boot { end, opening: Opening::RecoverAll, damage: Vec::new(), junk: Vec::new() };
+        run.steps.push(Step::Boot(boot));
+    }
+}

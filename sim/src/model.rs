@@ -1,0 +1,353 @@
+//! What one space must hold: kept outside the simulated disk, with a lower and an upper bound.
+//!
+//! All commits in the order of their LSNs are known, as is how far the engine has promised to keep them. After a crash
+//! the space must hold exactly the state after some commit `k` (G2), with `k` at least everything promised (G1). Once
+//! `k` was observed it is settled: what was dropped never comes back, what was kept is promised.
+use crate::failure::{Failure, Guarantee};
+use bulkhead::env::Owner;
+use bulkhead::{Lsn, Space, SpaceId};
+use bulkhead_fault_injection::decide::mix;
+use std::collections::BTreeMap;
+
+/// A value, by what it is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    pub id: u64,
+    pub len: u32,
+}
+
+impl Content {
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len as usize + 8);
+        let mut word = self.id;
+        while bytes.len() < self.len as usize {
+            word = mix(word, self.id);
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        bytes.truncate(self.len as usize);
+        bytes
+    }
+
+    /// Whether `bytes` are its bytes.
+    #[must_use]
+    pub fn is(self, bytes: &[u8]) -> bool {
+        let mut word = self.id;
+        bytes.len() == self.len as usize
+            && bytes.chunks(8).all(|chunk| {
+                word = mix(word, self.id);
+                word.to_le_bytes().starts_with(chunk)
+            })
+    }
+}
+
+/// What one commit does to each key.
+pub type Changes = Vec<(u16, Option<Content>)>;
+/// The content of a space: by key number, in the order of the keys' bytes only within a group.
+pub type State = BTreeMap<u16, Content>;
+
+#[derive(Debug)]
+struct Ordered {
+    lsn: u64,
+    operations: usize,
+    /// The durable watermark when it was ordered: the frame that holds it proves that much.
+    proves: u64,
+}
+
+/// Whether the space is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existence {
+    /// Nobody tried to create it, or it was seen not to be there.
+    Never,
+    /// A creation did not return, or failed.
+    Perhaps,
+    /// A creation returned, or it was listed.
+    Certain,
+}
+
+/// What was done to its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    None,
+    /// A sector cannot be read.
+    Dead,
+    /// Synced bytes changed.
+    Rotten,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Model {
+    pub id: SpaceId,
+    pub owner: Owner,
+    pub existence: Existence,
+    pub harm: Harm,
+    /// The present opening's handle.
+    pub handle: Option<Space>,
+    /// Counts the openings observed.
+    pub opening: u64,
+    /// Errors of the disk by the time of the present opening.
+    pub strikes: u64,
+    versions: BTreeMap<u16, Vec<(u64, Option<Content>)>>,
+    commits: Vec<Ordered>,
+    /// The last LSN ever handed out.
+    newest: u64,
+    /// The last commit that is visible.
+    last: u64,
+    /// Promised to survive a power cut.
+    power: u64,
+    /// Promised to survive a kill.
+    process: u64,
+    /// LSNs that are gone for good; a few of them.
+    gone: Vec<u64>,
+    /// Calls of `reopen` under way.
+    pub reopening: u32,
+    /// Rolls over everything that clients were told.
+    pub story: u64,
+    pub acknowledged: u64,
+    pub lost: u64,
+    pub operations: u64,
+}
+
+/// Whether the disk answered errors to this space since its last opening: then what was written may be lost although
+/// the page cache was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Struck {
+    Yes,
+    No,
+}
+
+impl Model {
+    /// A space that is not there.
+    #[must_use]
+    pub fn new(id: SpaceId) -> Model {
+        Model {
+            owner: Owner::of(&id),
+            id,
+            existence: Existence::Never,
+            harm: Harm::None,
+            handle: None,
+            opening: 0,
+            strikes: 0,
+            versions: BTreeMap::new(),
+            commits: Vec::new(),
+            newest: 0,
+            last: 0,
+            power: 0,
+            process: 0,
+            gone: Vec::new(),
+            reopening: 0,
+            story: 0,
+            acknowledged: 0,
+            lost: 0,
+            operations: 0,
+        }
+    }
+
+    /// A failure that concerns this space.
+    #[must_use]
+    pub fn failure(&self, guarantee: Guarantee, what: impl std::fmt::Display) -> Failure {
+        Failure::new(guarantee, format!("space {:?}: {what}", self.id))
+    }
+
+    /// The last commit that reads see.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// What must survive a power cut.
+    #[must_use]
+    pub fn promised(&self) -> u64 {
+        self.power
+    }
+
+    /// Whether an unsettled batch would be torn by a crash now.
+    #[must_use]
+    pub fn has_unsettled_batch(&self) -> bool {
+        self.commits.iter().rev().take_while(|c| c.lsn > self.power).any(|c| c.operations > 1)
+    }
+
+    /// A commit was ordered at `lsn`, while the durable watermark was `durable`.
+    ///
+    /// # Errors
+    /// An LSN that is not the next, nor the first of a later epoch.
+    pub fn ordered(&mut self, lsn: Lsn, durable: Lsn, changes: &Changes) -> Result<(), Failure> {
+        if !lsn.follows(Lsn::from_raw(self.newest)) {
+            let newest = Lsn::from_raw(self.newest);
+            return Err(self.failure(Guarantee::G2Prefix, format!("LSN {lsn} was handed out after {newest}")));
+        }
+        for (key, content) in changes {
+            self.versions.entry(*key).or_default().push((lsn.raw(), *content));
+        }
+        self.commits.push(Ordered { lsn: lsn.raw(), operations: changes.len(), proves: durable.raw() });
+        self.newest = lsn.raw();
+        self.last = lsn.raw();
+        self.story = mix(self.story, lsn.raw());
+        Ok(())
+    }
+
+    /// The engine promised that everything up to `lsn` survives a power cut.
+    ///
+    /// # Errors
+    /// A promise about what is gone already, or was never ordered.
+    pub fn promise_power(&mut self, lsn: Lsn) -> Result<(), Failure> {
+        if lsn.raw() > self.last {
+            let last = Lsn::from_raw(self.last);
+            return Err(self.failure(
+                Guarantee::G1Durability,
+                format!("commit {lsn} is said to survive a power cut, but the last one there is {last}"),
+            ));
+        }
+        self.power = self.power.max(lsn.raw());
+        self.process = self.process.max(lsn.raw());
+        Ok(())
+    }
+
+    /// The engine promised that everything up to `lsn` survives a kill.
+    pub fn promise_process(&mut self, lsn: Lsn) {
+        self.process = self.process.max(lsn.raw().min(self.last));
+    }
+
+    /// The machine lost power: promises about kills are void.
+    pub fn power_was_cut(&mut self) {
+        self.process = self.power;
+    }
+
+    /// An opening was observed that recovered up to `k`. Returns how many commits are gone.
+    ///
+    /// # Errors
+    /// A state that the crash does not explain.
+    pub fn recovered(&mut self, k: Lsn, struck: Struck) -> Result<u64, Failure> {
+        let k = k.raw();
+        if k != 0 && self.commits.binary_search_by_key(&k, |c| c.lsn).is_err() {
+            let what = format!("recovered up to {}, which is no commit that can be there", Lsn::from_raw(k));
+            return Err(self.failure(Guarantee::G2Prefix, what));
+        }
+        let bound = match struck {
+            _ if self.harm == Harm::Rotten => self.proven(),
+            Struck::No => self.process,
+            Struck::Yes => self.power,
+        };
+        if k < bound {
+            let (k, bound) = (Lsn::from_raw(k), Lsn::from_raw(bound));
+            return Err(self.failure(
+                Guarantee::G1Durability,
+                format!("recovered up to {k} only, but {bound} had to survive"),
+            ));
+        }
+        let kept = self.commits.partition_point(|c| c.lsn <= k);
+        let gone: Vec<u64> = self.commits.drain(kept..).map(|c| c.lsn).collect();
+        self.gone.extend(gone.iter().rev().take(4));
+        for versions in self.versions.values_mut() {
+            versions.truncate(versions.partition_point(|(lsn, _)| *lsn <= k));
+        }
+        (self.last, self.power, self.process) = (k, k, k);
+        self.story = mix(mix(self.story, k), gone.len() as u64);
+        self.lost += gone.len() as u64;
+        Ok(gone.len() as u64)
+    }
+
+    /// What must survive one rotten sector: what some frame proves that the rot cannot have hit as well. Commits of one
+    /// frame were ordered at two values of the watermark at most.
+    fn proven(&self) -> u64 {
+        let mut values: Vec<u64> =
+            self.commits.iter().filter(|c| c.lsn <= self.power).map(|c| c.proves).collect();
+        values.dedup();
+        values.len().checked_sub(8).map_or(0, |i| values[i])
+    }
+
+    /// What `key` holds as of `lsn`.
+    #[must_use]
+    pub fn value(&self, key: u16, lsn: u64) -> Option<Content> {
+        let versions = self.versions.get(&key)?;
+        let at = versions.partition_point(|(l, _)| *l <= lsn);
+        versions[..at].last()?.1
+    }
+
+    /// The commit that wrote what `key` holds now.
+    #[must_use]
+    pub fn written_by(&self, key: u16) -> Option<u64> {
+        self.written_by_at(key, u64::MAX)
+    }
+
+    /// The commit that wrote what `key` held as of `lsn`.
+    #[must_use]
+    pub fn written_by_at(&self, key: u16, lsn: u64) -> Option<u64> {
+        let versions = self.versions.get(&key)?;
+        let at = versions.partition_point(|(l, _)| *l <= lsn);
+        let (lsn, content) = versions[..at].last()?;
+        content.map(|_| *lsn)
+    }
+
+    /// Everything as of `lsn`.
+    #[must_use]
+    pub fn state(&self, lsn: u64) -> State {
+        self.versions.keys().filter_map(|key| Some((*key, self.value(*key, lsn)?))).collect()
+    }
+
+    /// Some LSNs whose fate is settled: kept, and gone.
+    pub fn settled(&self, n: usize) -> (Vec<u64>, Vec<u64>) {
+        let kept = self.commits.iter().rev().map(|c| c.lsn).filter(|l| *l <= self.power).take(n).collect();
+        (kept, self.gone.iter().rev().take(n).copied().collect())
+    }
+
+    /// Adds to what clients of this space were told.
+    pub fn tell(&mut self, what: u64) {
+        self.story = mix(self.story, what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(n: u64) -> Model {
+        let mut model = Model::new(SpaceId::new("m").unwrap());
+        let first = (1 << 40) + 1;
+        for i in 0..n {
+            let changes = vec![(i as u16 % 3, Some(Content { id: i, len: 4 }))];
+            model.ordered(Lsn::from_raw(first + i), Lsn::ZERO, &changes).unwrap();
+        }
+        model
+    }
+
+    fn lsn(counter: u64) -> Lsn {
+        Lsn::from_raw((1 << 40) + counter)
+    }
+
+    #[test]
+    fn losing_what_was_promised_is_a_failure_and_losing_the_rest_is_not() {
+        let mut m = model(5);
+        m.promise_power(lsn(3)).unwrap();
+        assert!(m.recovered(lsn(2), Struck::Yes).is_err());
+        assert_eq!(m.recovered(lsn(4), Struck::Yes).unwrap(), 1);
+        assert_eq!(m.value(1, u64::MAX), None.or(m.value(1, lsn(4).raw())));
+        assert!(m.recovered(lsn(5), Struck::Yes).is_err(), "it was seen to be gone");
+        assert!(m.recovered(lsn(3), Struck::Yes).is_err(), "it was seen to be there");
+        assert!(m.promise_power(lsn(5)).is_err());
+    }
+
+    #[test]
+    fn a_kill_keeps_more_than_a_power_cut_unless_the_disk_failed() {
+        let mut m = model(5);
+        m.promise_process(lsn(4));
+        assert!(m.recovered(lsn(3), Struck::No).is_err());
+        assert_eq!(m.recovered(lsn(3), Struck::Yes).unwrap(), 2);
+        let mut m = model(5);
+        m.promise_process(lsn(4));
+        m.power_was_cut();
+        assert_eq!(m.recovered(Lsn::ZERO, Struck::No).unwrap(), 5);
+        assert!(m.state(u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn lsns_are_dense_and_never_used_again() {
+        let mut m = model(3);
+        assert!(m.ordered(lsn(5), Lsn::ZERO, &Vec::new()).is_err());
+        m.recovered(lsn(1), Struck::Yes).unwrap();
+        assert!(m.ordered(lsn(2), Lsn::ZERO, &Vec::new()).is_err());
+        assert!(m.ordered(Lsn::from_raw((2 << 40) + 1), Lsn::ZERO, &Vec::new()).is_ok());
+    }
+}

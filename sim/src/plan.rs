@@ -1,0 +1,252 @@
+//! A run is data: options, faults, spaces, and a list of steps. Drawing, executing, replaying and the repro corpus
+//! share it.
+use bulkhead::{Durability, Options, SpaceId};
+use bulkhead_fault_injection::{DirProfile, FaultPlan};
+use serde::{Deserialize, Serialize};
+
+/// Everything that a run depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Seed of every keyed decision of the world.
+    pub seed: u64,
+    /// How directory changes survive a power cut.
+    pub profile: DirProfile,
+    /// The engine's options.
+    pub options: Options,
+    /// Which faults strike, whom and how often; classes that are errors rest while a window is closed.
+    pub faults: FaultPlan,
+    /// The spaces; steps name them by their place here.
+    pub spaces: Vec<SpaceId>,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens. The steps behind a [`Step::Boot`] belong to that boot: each client does its own in order,
+/// all clients at the same time, until the boot ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The machine starts and opens the engine.
+    Boot(Boot),
+    /// A client does something with its space.
+    Client { space: u16, client: u8, op: Op },
+    /// This long after the previous window of this boot, errors begin or cease to strike.
+    Window { after_us: u64, errors: Errors },
+}
+
+/// Whether the classes of faults that are errors strike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Errors {
+    Strike,
+    Rest,
+}
+
+/// One boot, from the opening of the engine to a crash or a clean close.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// How it ends.
+    pub end: End,
+    /// How its spaces are opened.
+    pub opening: Opening,
+    /// Damage done to bytes at rest before it starts.
+    #[serde(default)]
+    pub damage: Vec<Damage>,
+    /// Files that are not ours, put there before it starts.
+    #[serde(default)]
+    pub junk: Vec<Junk>,
+}
+
+/// How a boot ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// The engine is closed once all clients are done.
+    Close,
+    /// A crash, at the latest when all clients are done.
+    Crash { at: At, how: How },
+}
+
+/// When a crash comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum At {
+    /// At the k-th I/O operation of the boot.
+    Io(u64),
+    /// This many microseconds after the boot, whether or not the clients are done.
+    Micros(u64),
+}
+
+/// What kind of crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    Power,
+    Kill,
+}
+
+/// How the spaces are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Opening {
+    /// All at once, by `recover_all`, before any client starts.
+    RecoverAll,
+    /// Each by the first client that touches it.
+    Lazily,
+}
+
+/// A sector of a space's files that goes bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    pub space: u16,
+    pub what: DamageKind,
+}
+
+/// How it goes bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DamageKind {
+    /// Its bytes change (F17).
+    Rots,
+    /// It cannot be read any more (F16).
+    Dies,
+}
+
+/// Where something that is not ours lies (F21).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Junk {
+    RootFile,
+    RootDir,
+    RootSymlink,
+    InSpace(u16),
+    InLog(u16),
+}
+
+/// What a client does. Keys are numbers; values are named by the commit that wrote them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Op {
+    Put {
+        key: u16,
+        len: u32,
+        wait: Wait,
+    },
+    Delete {
+        key: u16,
+        wait: Wait,
+    },
+    Batch {
+        items: Vec<Item>,
+        wait: Wait,
+    },
+    /// A put that is to be refused unless the key is as expected; whether it is, is up to `guess`.
+    PutIf {
+        key: u16,
+        len: u32,
+        guess: Guess,
+    },
+    /// A put whose future is dropped after so many polls.
+    Abandon {
+        key: u16,
+        len: u32,
+        polls: u8,
+    },
+    Get {
+        key: u16,
+    },
+    MultiGet {
+        keys: Vec<u16>,
+    },
+    Scan {
+        from: u16,
+        to: u16,
+        backwards: bool,
+    },
+    ScanPrefix {
+        group: u8,
+        backwards: bool,
+    },
+    /// Takes a snapshot and keeps it.
+    Snapshot,
+    /// Takes a durable snapshot and keeps it.
+    DurableSnapshot,
+    /// Compares the oldest snapshot kept with what it showed first, and drops it.
+    Compare,
+    Flush {
+        durability: Durability,
+    },
+    /// Waits for the tickets that this client did not wait for yet.
+    Await {
+        durability: Durability,
+    },
+    /// Asks what became of the latest commits.
+    Outcome,
+    /// Ends this opening of the space and opens it anew.
+    Reopen,
+    /// Tries to create what is there already.
+    CreateAgain,
+    /// Does nothing for a while: flush intervals and idle seals come.
+    Pause {
+        ms: u16,
+    },
+}
+
+/// Whether a precondition is meant to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guess {
+    Right,
+    Wrong,
+}
+
+/// One operation of a batch; no length is a delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub key: u16,
+    pub len: Option<u32>,
+}
+
+/// What a write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wait {
+    /// Nothing; the ticket is kept.
+    Later,
+    Process,
+    Power,
+    /// Whatever the convenience call is configured to wait for.
+    Configured,
+}
+
+impl Run {
+    /// The boots, each with its steps.
+    pub fn boots(&self) -> impl Iterator<Item = (&Boot, &[Step])> {
+        let starts = self.steps.iter().enumerate().filter(|(_, s)| matches!(s, Step::Boot(_)));
+        starts.map(|(i, step)| {
+            let Step::Boot(boot) = step else { unreachable!("filtered") };
+            let rest = &self.steps[i + 1..];
+            let len = rest.iter().position(|s| matches!(s, Step::Boot(_))).unwrap_or(rest.len());
+            (boot, &rest[..len])
+        })
+    }
+}
+
+/// Groups that keys are in, by prefix.
+pub const KEY_GROUPS: u8 = 5;
+
+/// The bytes of a key: its group, then its number; some are long.
+#[must_use]
+pub fn key_bytes(key: u16) -> Vec<u8> {
+    let mut bytes = format!("g{}/{key:05}", key % u16::from(KEY_GROUPS)).into_bytes();
+    if key % 13 == 5 {
+        bytes.resize(300, b'.');
+    }
+    bytes
+}
+
+/// The prefix of a group's keys.
+#[must_use]
+pub fn group_prefix(group: u8) -> Vec<u8> {
+    format!("g{group}/").into_bytes()
+}

@@ -1,0 +1,98 @@
+//! Situations that a hunt must get into, counted where they take effect.
+use serde::{Deserialize, Serialize};
+
+macro_rules! probes {
+    ($($(#[$doc:meta])* $probe:ident = $name:literal;)*) => {
+        /// A situation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Probe { $($(#[$doc])* $probe,)* }
+
+        impl Probe {
+            /// All of them.
+            pub const ALL: &[Probe] = &[$(Probe::$probe),*];
+            /// The name, as in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Probe::$probe => $name,)* }
+            }
+        }
+    };
+}
+
+probes! {
+    /// Recovery cut a torn tail.
+    TornTail = "torn tail recovered";
+    /// Recovery copied frames forward.
+    CopyForward = "copied forward";
+    /// Valid frames behind a torn one were discarded.
+    DiscardedFrames = "valid frames discarded";
+    /// A sealed log was opened without writing.
+    SealedOpen = "sealed log opened";
+    /// A second segment was made in one opening.
+    SparePrepared = "spare prepared";
+    /// A third one was, so the second is in use.
+    Rotation = "log rotated";
+    /// Log space could not be reserved, and nothing was ordered.
+    NoSpaceAtReservation = "no space at reservation";
+    FenceByWrite = "fenced by a write";
+    FenceBySync = "fenced by a sync";
+    /// Of a directory, or of a manifest's names.
+    FenceByName = "fenced by a directory";
+    /// A kill followed by a power cut.
+    KillThenPower = "kill, then power cut";
+    /// A crash before all spaces were open again.
+    NestedCrash = "crash in recovery";
+    /// Two of them in a row.
+    NestedTwice = "crash in recovery, twice";
+    /// A half-made space was found and went.
+    CreationPurged = "creation cut short and purged";
+    /// A newer manifest that does not verify was ignored.
+    TornManifest = "torn manifest ignored";
+    /// A crash came while a batch was not settled.
+    BatchAcrossCrash = "batch across a crash";
+    /// Two clients made a space at the same time.
+    FirstTouches = "concurrent first touches";
+    /// A space was reopened after a fence.
+    ReopenedAfterFence = "reopened after a fence";
+    /// A snapshot was compared that an earlier opening or a fence had left behind.
+    OldSnapshot = "snapshot outlived its opening";
+    /// A write whose future was dropped had been ordered.
+    AbandonedOrdered = "abandoned write was ordered";
+    /// A write whose future was dropped left nothing.
+    AbandonedNothing = "abandoned write left nothing";
+    Busy = "busy";
+    CorruptReported = "corruption reported";
+    FailedReported = "failed opening reported";
+    UnknownTold = "unknown outcome told";
+}
+
+/// Hits of each probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes(Vec<u64>);
+
+impl Default for Probes {
+    fn default() -> Probes {
+        Probes(vec![0; Probe::ALL.len()])
+    }
+}
+
+impl Probes {
+    /// Counts one.
+    pub fn hit(&mut self, probe: Probe) {
+        self.0[probe as usize] += 1;
+    }
+    /// How often.
+    #[must_use]
+    pub fn count(&self, probe: Probe) -> u64 {
+        self.0[probe as usize]
+    }
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Probes) {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a += b);
+    }
+    /// How many were hit at all.
+    #[must_use]
+    pub fn reached(&self) -> usize {
+        self.0.iter().filter(|n| **n > 0).count()
+    }
+}

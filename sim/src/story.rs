@@ -1,0 +1,313 @@
+//! What all tasks of one run share: the world, the model of each space, and what is counted.
+use crate::failure::{Failure, Guarantee};
+use crate::model::{Existence, Harm, Model, State, Struck};
+use crate::plan::{Run, key_bytes};
+use crate::probe::{Probe, Probes};
+use bulkhead::env::IoOp;
+use bulkhead::{
+    Engine, Error, ErrorKind, Outcome, RecoveryStatus, Rejected, Snapshot, Space, SpaceState, Value,
+};
+use bulkhead_fault_injection::decide::{hash_bytes, mix};
+use bulkhead_fault_injection::{FaultKind, World};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Story {
+    pub run: Arc<Run>,
+    pub world: World,
+    spaces: Vec<Mutex<Model>>,
+    shared: Mutex<Shared>,
+    engine: Mutex<Option<Engine>>,
+}
+
+/// What is counted, and where the boot stands.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub failure: Option<Failure>,
+    pub probes: Probes,
+    pub operations: u64,
+    pub power_acknowledged: u64,
+    /// Operations of other spaces since the first space's first error of this boot.
+    pub overlapping: u64,
+    pub troubled: bool,
+    /// Tasks of the boot that did not end yet.
+    pub running: usize,
+    /// The engine is open and clients run.
+    pub is_open: bool,
+    /// Errors of each owner by the last power cut.
+    pub strikes_at_cut: BTreeMap<u64, u64>,
+}
+
+/// What an error came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    Creating,
+    Opening,
+    Using,
+}
+
+impl Story {
+    /// The beginning of `run`.
+    #[must_use]
+    pub fn new(run: Arc<Run>, world: World) -> Story {
+        let spaces = run.spaces.iter().map(|id| Mutex::new(Model::new(id.clone()))).collect();
+        Story { run, world, spaces, shared: Mutex::default(), engine: Mutex::default() }
+    }
+
+    /// The model of a space.
+    pub fn model(&self, space: usize) -> MutexGuard<'_, Model> {
+        self.spaces[space].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many spaces there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.spaces.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spaces.is_empty()
+    }
+
+    /// What is counted.
+    pub fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine of this boot.
+    pub fn engine(&self) -> MutexGuard<'_, Option<Engine>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is wrong; the first one counts.
+    pub fn fail(&self, failure: Failure) {
+        self.shared().failure.get_or_insert(failure);
+    }
+
+    /// Counts a probe.
+    pub fn hit(&self, probe: Probe) {
+        self.shared().probes.hit(probe);
+    }
+
+    /// Whether errors of the disk since the last power cut, or sectors that died, explain trouble of this owner.
+    #[must_use]
+    pub fn is_struck(&self, owner: u64) -> bool {
+        let strikes = self.world.strikes(owner);
+        let at_cut = self.shared().strikes_at_cut.get(&owner).copied().unwrap_or(0);
+        strikes > at_cut || strikes > 0 && self.run.faults.0.contains_key(&FaultKind::F16SectorDead)
+    }
+
+    /// Whether anybody was struck: the root belongs to all.
+    #[must_use]
+    pub fn is_anybody_struck(&self) -> bool {
+        self.is_struck(0) || (0..self.len()).any(|i| self.is_struck(self.owner(i)))
+    }
+
+    /// The owner that stands for a space.
+    #[must_use]
+    pub fn owner(&self, space: usize) -> u64 {
+        bulkhead::env::Owner::of(&self.run.spaces[space]).0
+    }
+
+    /// Whether this error may be.
+    ///
+    /// # Errors
+    /// If nothing explains it.
+    pub fn judge(&self, space: usize, doing: Doing, e: &Error) -> Result<(), Failure> {
+        let (harm, reopening, id) = {
+            let model = self.model(space);
+            (model.harm, model.reopening > 0, model.id.clone())
+        };
+        let struck = self.is_struck(self.owner(space));
+        let legal = match e.kind() {
+            ErrorKind::Busy { .. } => {
+                self.hit(Probe::Busy);
+                self.run.options.memory_budget < 1 << 22
+            }
+            ErrorKind::Closed => reopening,
+            ErrorKind::Corrupt => {
+                self.hit(Probe::CorruptReported);
+                harm == Harm::Rotten
+            }
+            ErrorKind::NoSpace | ErrorKind::Fenced | ErrorKind::Unknown | ErrorKind::Failed => {
+                self.trouble(space, doing, e);
+                struck || harm != Harm::None || doing == Doing::Creating && self.is_anybody_struck()
+            }
+            ErrorKind::Rejected(Rejected::SpaceExists) => {
+                // A creation whose last sync failed left the name behind.
+                doing == Doing::Creating && self.is_anybody_struck()
+            }
+            ErrorKind::Rejected(_) => false,
+        };
+        if e.space().is_some_and(|s| *s != id) {
+            let what = format!("space {id:?} got the error of another one: {e:?}");
+            return Err(Failure::new(Guarantee::G3Isolation, what));
+        }
+        if legal {
+            return Ok(());
+        }
+        let guarantee = match e.kind() {
+            ErrorKind::Corrupt => Guarantee::G4Honesty,
+            ErrorKind::Rejected(_) | ErrorKind::Busy { .. } | ErrorKind::Closed => Guarantee::G5Reads,
+            _ => Guarantee::G3Isolation,
+        };
+        Err(Failure::new(guarantee, format!("space {id:?}: nothing explains, while {doing:?}: {e:?}")))
+    }
+
+    fn trouble(&self, space: usize, doing: Doing, e: &Error) {
+        let mut shared = self.shared();
+        if space == 0 {
+            shared.troubled = true;
+        }
+        match (e.kind(), e.io_error().map(|io| io.op)) {
+            (ErrorKind::NoSpace, _) if doing == Doing::Using => {
+                shared.probes.hit(Probe::NoSpaceAtReservation)
+            }
+            (ErrorKind::Fenced, Some(IoOp::WriteAt)) => shared.probes.hit(Probe::FenceByWrite),
+            (ErrorKind::Fenced, Some(IoOp::Sync)) => shared.probes.hit(Probe::FenceBySync),
+            (ErrorKind::Fenced, Some(_)) => shared.probes.hit(Probe::FenceByName),
+            (ErrorKind::Failed, _) if doing == Doing::Opening => shared.probes.hit(Probe::FailedReported),
+            _ => {}
+        }
+    }
+
+    /// Takes note of an opening, and compares what it holds with what it must hold.
+    ///
+    /// # Errors
+    /// Whatever does not agree.
+    pub async fn observe(&self, space: usize, handle: &Space) -> Result<(), Failure> {
+        let Some((snapshot, expected)) = self.settle(space, handle)? else { return Ok(()) };
+        self.compare(space, &snapshot, &expected, "after recovery").await
+    }
+
+    fn settle(&self, space: usize, handle: &Space) -> Result<Option<(Snapshot, State)>, Failure> {
+        let strikes = self.world.strikes(self.owner(space));
+        let mut guard = self.model(space);
+        let model = &mut *guard;
+        if model.handle.as_ref() == Some(handle) {
+            return Ok(None);
+        }
+        match model.handle.as_ref().map(Space::state) {
+            Some(SpaceState::Open) => {
+                return Err(model.failure(Guarantee::G3Isolation, "two openings at the same time"));
+            }
+            // It was closed in peace: everything was synced.
+            Some(SpaceState::Closed) => model.promise_power(bulkhead::Lsn::from_raw(model.last()))?,
+            Some(SpaceState::Fenced(_)) | None => {}
+        }
+        let struck = if strikes > model.strikes { Struck::Yes } else { Struck::No };
+        let report = handle.recovery_report();
+        let k = handle.last_lsn();
+        model.recovered(k, struck)?;
+        if handle.durable_lsn() != k || report.last_lsn != k {
+            let what =
+                format!("recovered up to {k}, reported {} durable {}", report.last_lsn, handle.durable_lsn());
+            return Err(model.failure(Guarantee::G1Durability, what));
+        }
+        let (kept, gone) = model.settled(4);
+        for (lsns, is, not) in [(kept, Outcome::Present, "kept"), (gone, Outcome::Absent, "not there")] {
+            for lsn in lsns.into_iter().map(bulkhead::Lsn::from_raw) {
+                let outcome = handle.outcome(lsn);
+                if outcome.as_ref().ok() != Some(&is) {
+                    let what = format!("commit {lsn} was seen to be {not}, and now is {outcome:?}");
+                    return Err(model.failure(Guarantee::G6FailedSync, what));
+                }
+            }
+        }
+        model.existence = Existence::Certain;
+        model.handle = Some(handle.clone());
+        model.opening += 1;
+        model.strikes = strikes;
+        let (status, copied, discarded) = (report.status, report.copied_forward, report.discarded_frames);
+        let sealed = report.case == "sealed" && k != bulkhead::Lsn::ZERO;
+        let result = (handle.snapshot(), model.state(k.raw()));
+        drop(guard);
+        let mut shared = self.shared();
+        let probes = [
+            (status == RecoveryStatus::TornTail, Probe::TornTail),
+            (copied > 0, Probe::CopyForward),
+            (discarded > 0, Probe::DiscardedFrames),
+            (sealed, Probe::SealedOpen),
+        ];
+        probes.iter().filter(|(hit, _)| *hit).for_each(|(_, probe)| shared.probes.hit(*probe));
+        Ok(Some(result))
+    }
+
+    /// Compares all that a snapshot shows with what it must show.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub async fn compare(
+        &self,
+        space: usize,
+        snapshot: &Snapshot,
+        expected: &State,
+        when: &str,
+    ) -> Result<(), Failure> {
+        let mut scan = snapshot.scan::<&[u8]>(.., bulkhead::Direction::Ascending);
+        let mut found = Vec::new();
+        while let Some(entry) = scan.next().await.map_err(|e| self.unexpected(space, &e))? {
+            found.push(entry);
+        }
+        self.same(space, &found, &in_order(expected, |_| true), when)
+    }
+
+    /// Compares entries with what they must be.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn same(
+        &self,
+        space: usize,
+        found: &[(Vec<u8>, Value)],
+        expected: &[(Vec<u8>, crate::model::Content)],
+        when: &str,
+    ) -> Result<(), Failure> {
+        let mut hash = found.len() as u64;
+        for (i, (key, content)) in expected.iter().enumerate() {
+            match found.get(i) {
+                Some((k, value)) if k == key && content.is(value) => hash = mix(hash, content.id),
+                other => {
+                    let what = format!(
+                        "{when}: entry {i} of {} must be {} with value {}, but is {:?}",
+                        expected.len(),
+                        String::from_utf8_lossy(key),
+                        content.id,
+                        other.map(|(k, v)| (String::from_utf8_lossy(k).into_owned(), v.len())),
+                    );
+                    return Err(self.model(space).failure(Guarantee::G2Prefix, what));
+                }
+            }
+        }
+        if let Some((key, _)) = found.get(expected.len()) {
+            let what = format!("{when}: {} is there and must not be", String::from_utf8_lossy(key));
+            return Err(self.model(space).failure(Guarantee::G2Prefix, what));
+        }
+        self.model(space).tell(hash);
+        Ok(())
+    }
+
+    /// An error that nothing can explain.
+    #[must_use]
+    pub fn unexpected(&self, space: usize, e: &Error) -> Failure {
+        self.model(space).failure(Guarantee::G5Reads, format!("unexpected error {e:?}"))
+    }
+
+    /// One number for what an error tells its caller.
+    #[must_use]
+    pub fn error_hash(e: &Error) -> u64 {
+        hash_bytes(e.kind().name().as_bytes())
+    }
+}
+
+/// The entries whose key `within` accepts, in the order of the keys' bytes.
+pub fn in_order(state: &State, within: impl Fn(&[u8]) -> bool) -> Vec<(Vec<u8>, crate::model::Content)> {
+    let mut entries: Vec<_> =
+        state.iter().map(|(key, c)| (key_bytes(*key), *c)).filter(|(key, _)| within(key)).collect();
+    entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    entries
+}
