@@ -137,8 +137,9 @@ pub fn decode_engine_file(file: &[u8]) -> Option<SpaceUid> {
     })
 }
 
-/// Reads `.engine`, or writes it into a root that has none. It is durable before the first space can be made; so where
-/// it does not verify and there is no space yet, its making was cut short and is done again.
+/// Reads `.engine`, or writes it into a root that has none. It is durable before the first space can be made; so while
+/// there is no space its making may have been cut short, and what can be read of it may be in memory alone: it is made
+/// again then, with the same uid if it has one.
 pub(crate) async fn identify(env: &Arc<dyn Env>, root: &Arc<dyn Dir>, has_spaces: bool) -> Result<()> {
     let existing = match root.open(ENGINE_FILE, Access::ReadRaw).await {
         Ok(file) => Some(file.read_at(0, vec![0; 2 * PAGE]).await.map_err(failed)?),
@@ -154,8 +155,9 @@ pub(crate) async fn identify(env: &Arc<dyn Env>, root: &Arc<dyn Dir>, has_spaces
             )
     };
     let made_before = existing.is_some();
-    match existing.map(|bytes| decode_engine_file(&bytes)) {
-        Some(Some(_)) => return Ok(()),
+    let found = existing.map(|bytes| decode_engine_file(&bytes));
+    match found {
+        Some(Some(_)) if has_spaces => return Ok(()),
         Some(None) if has_spaces => return Err(damaged("the data root's identity does not verify")),
         None if has_spaces => {
             return Err(damaged("the data root's identity is missing although it holds spaces"));
@@ -166,11 +168,14 @@ pub(crate) async fn identify(env: &Arc<dyn Env>, root: &Arc<dyn Dir>, has_spaces
     if made_before {
         root.remove(ENGINE_FILE).await.map_err(made)?;
     }
-    let mut uid = [0; 16];
-    uid[..8].copy_from_slice(&env.entropy(Owner::ENGINE).to_be_bytes());
-    uid[8..].copy_from_slice(&env.entropy(Owner::ENGINE).to_be_bytes());
+    let uid = found.flatten().unwrap_or_else(|| {
+        let mut uid = [0; 16];
+        uid[..8].copy_from_slice(&env.entropy(Owner::ENGINE).to_be_bytes());
+        uid[8..].copy_from_slice(&env.entropy(Owner::ENGINE).to_be_bytes());
+        SpaceUid(uid)
+    });
     let file = root.create(ENGINE_FILE).await.map_err(made)?;
-    file.write_at(0, encode_engine_file(SpaceUid(uid))).await.map_err(made)?;
+    file.write_at(0, encode_engine_file(uid)).await.map_err(made)?;
     file.sync().await.map_err(made)?;
     root.sync().await.map_err(made)
 }

@@ -34,7 +34,8 @@ fn open_existing(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Makes what is missing, from the top down, each name synced in its parent before anything is made below it: so a
-/// name that is seen has durable ancestors, also if the process that made them was killed in between.
+/// name that is seen has durable ancestors, also if the process that made them was killed in between. Its own name may
+/// lack the sync then: so the lowest directory that is there is synced in its parent before anything is made below it.
 fn make(path: &Path) -> IoResult<OwnedFd> {
     let mut missing = Vec::new();
     let mut at: PathBuf = path.to_path_buf();
@@ -46,7 +47,13 @@ fn make(path: &Path) -> IoResult<OwnedFd> {
         missing.push(name.to_os_string());
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         match open_existing(parent) {
-            Ok(fd) => break fd,
+            Ok(fd) => {
+                match sync_parent(parent) {
+                    // Where not even reading is allowed nobody like us made a directory.
+                    Err(e) if e.kind != IoErrorKind::Denied => return Err(e),
+                    _ => break fd,
+                }
+            }
             Err(Errno::NOENT) => at = parent.to_path_buf(),
             Err(errno) => return Err(failed(errno)),
         }
