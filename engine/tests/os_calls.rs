@@ -163,7 +163,7 @@ fn a_failed_sync_is_answered_and_not_tried_again() {
     t.answered("sync: Sync Device Some(5)");
     t.answered("sync again: ok");
     assert_eq!(t.count("fdatasync("), 2, "one call for each sync that was asked for");
-    let Some(t) = trace(&["fsync:error=EIO:when=3"]) else { return };
+    let Some(t) = trace(&["fsync:error=EIO:when=4"]) else { return };
     t.answered("sync_dir: SyncDir Device Some(5)");
     assert_eq!(t.count("fsync("), 4, "one call for each sync that was asked for");
 }
