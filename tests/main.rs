@@ -1,5 +1,9 @@
 //! Integration tests across the crates.
 mod allocations;
 mod formats;
+mod hooked_env;
 mod ids;
+mod multi_space_persistence;
+mod multi_space_persistence_damage;
+mod multi_space_persistence_faults;
 mod tidy;

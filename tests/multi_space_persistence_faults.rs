@@ -1,0 +1,328 @@
+//! Goal: a failing or slow disk under one space costs that space what it must and no other anything, and whoever asks
+//! is told what happened, where and what to do. Method: the real file system behind hooks that fail verbs or hold them
+//! back by verb and path; nothing depends on how long anything takes.
+use crate::hooked_env::{Hook, HookedEnv};
+use crate::multi_space_persistence::{entries, id, options, scratch};
+use bulkhead::env::{IoErrorKind, IoOp};
+use bulkhead::{
+    Batch, Durability, Engine, Error, ErrorKind, Options, Outcome, Rejected, Space, SpaceState, WriteOptions,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+async fn engine(env: &Arc<HookedEnv>, root: &Path, options: Options) -> Engine {
+    Engine::open(env.clone(), root, options).await.unwrap()
+}
+
+/// Alpha and beta with one key each, opened anew, so that their files are at the paths of their names.
+async fn two_spaces(env: &Arc<HookedEnv>, root: &Path, options: Options) -> (Engine, Space, Space) {
+    let first = engine(env, root, options.clone()).await;
+    for name in ["alpha", "beta"] {
+        first.create_space(&id(name)).await.unwrap().put("before", name).await.unwrap();
+    }
+    first.close().await.unwrap();
+    let engine = engine(env, root, options).await;
+    let alpha = engine.space(&id("alpha")).await.unwrap();
+    let beta = engine.space(&id("beta")).await.unwrap();
+    (engine, alpha, beta)
+}
+
+/// Every error names the space, says what is there or was expected, and ends with what to do.
+fn assert_tells(error: &Error, space: &str) {
+    let text = error.to_string();
+    assert_eq!(error.space().map(|s| s.as_str()), Some(space), "{text}");
+    assert!(text.starts_with(&format!("space \"{space}\": ")), "{text}");
+    let (what, advice) = text.split_once(". ").unwrap_or_else(|| panic!("no advice: {text}"));
+    assert!(what.len() > space.len() + 20 && advice.len() > 10 && advice.ends_with('.'), "{text}");
+    if let ErrorKind::Rejected(Rejected::Key | Rejected::Value | Rejected::Batch | Rejected::TooManySpaces) =
+        error.kind()
+    {
+        assert!(text.contains("; expected "), "{text}");
+    }
+}
+
+/// Waits for something that happens by itself.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(30), "never: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_threads_that_want_one_space_get_one_handle_and_one_log() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let engine = engine(&env, temp.path(), options()).await;
+    let runtime = tokio::runtime::Handle::current();
+    let ask = |_| {
+        let (engine, runtime) = (engine.clone(), runtime.clone());
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let space = engine.get_or_create_space(&id("one")).await.unwrap();
+                let lsn = space.put(format!("{:?}", std::thread::current().id()), "v").await.unwrap();
+                (space, lsn)
+            })
+        })
+    };
+    let threads: Vec<_> = (0..64).map(ask).collect();
+    let got: Vec<_> =
+        tokio::task::spawn_blocking(|| threads.into_iter().map(|t| t.join().unwrap()).collect())
+            .await
+            .unwrap();
+    let mut lsns: Vec<_> = got.iter().map(|(_, lsn)| *lsn).collect();
+    lsns.sort_unstable();
+    assert!(lsns.windows(2).all(|w| w[1] == w[0].next()), "one log: {lsns:?}");
+    assert!(got.iter().all(|(space, _)| *space == got[0].0), "one handle");
+    assert_eq!(env.count(IoOp::Create, "SPACE"), 1);
+    assert_eq!(entries(&got[0].0).await.len(), 64);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_opening_holds_up_no_other_space() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (first, ..) = two_spaces(&env, temp.path(), options()).await;
+    first.close().await.unwrap();
+    let engine = engine(&env, temp.path(), options()).await;
+    env.rule(IoOp::Open, "/alpha/", Hook::Hold);
+    let before = env.count(IoOp::Open, "/alpha/");
+    let slow = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.space(&id("alpha")).await }
+    });
+    until("alpha's opening is held back", || env.count(IoOp::Open, "/alpha/") > before).await;
+    let beta = engine.space(&id("beta")).await.unwrap();
+    beta.put("while", "alpha waits").await.unwrap();
+    engine.create_space(&id("gamma")).await.unwrap().put("k", "v").await.unwrap();
+    assert!(!slow.is_finished());
+    env.lift();
+    assert_eq!(entries(&slow.await.unwrap().unwrap()).await.len(), 1);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_by_name_serves_reads_and_clears_by_itself() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (engine, alpha, beta) = two_spaces(&env, temp.path(), options()).await;
+    for op in [IoOp::Allocate, IoOp::Create] {
+        env.rule(op, "/alpha/wal/", Hook::Fail(IoErrorKind::NoSpace, 28));
+        for _ in 0..3 {
+            let error = alpha.put("k", "v").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NoSpace, "{op:?}: {error}");
+            assert_tells(&error, "alpha");
+            assert_eq!(error.io_error().and_then(|io| io.os), Some(28));
+        }
+        assert_eq!(alpha.get("before").await.unwrap().unwrap().to_vec(), b"alpha");
+        assert_eq!(alpha.get("k").await.unwrap(), None);
+        beta.put("k", "v").await.unwrap();
+        assert!(matches!(alpha.state(), SpaceState::Open));
+        env.lift();
+    }
+    alpha.put("k", "v").await.unwrap();
+    // The same with the manifest: what was prepared is given up, and nothing is in doubt.
+    env.rule(IoOp::WriteAt, "/alpha/MANIFEST", Hook::Fail(IoErrorKind::NoSpace, 28));
+    let error = alpha.put("big", vec![1; 100_000]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+    assert!(matches!(alpha.state(), SpaceState::Open), "{:?}", alpha.state());
+    env.lift();
+    alpha.put("big", vec![1; 100_000]).await.unwrap();
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_write_or_sync_fences_its_space_alone_until_it_is_reopened() {
+    for (op, outcome) in [(IoOp::Sync, Outcome::Present), (IoOp::WriteAt, Outcome::Absent)] {
+        let temp = scratch();
+        let env = HookedEnv::new();
+        let (engine, alpha, beta) = two_spaces(&env, temp.path(), options()).await;
+        alpha.put("durable", "yes").await.unwrap();
+        env.rule(op, "/alpha/wal/", Hook::Fail(IoErrorKind::Device, 5));
+        let commit = alpha.put_commit("k", "v").await.unwrap();
+        let error = commit.durable(Durability::Power).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+        assert_tells(&error, "alpha");
+        assert!(error.to_string().contains("outcome("), "{error}");
+        let SpaceState::Fenced(cause) = alpha.state() else { panic!("{:?}", alpha.state()) };
+        assert_tells(&cause, "alpha");
+        let error = alpha.put("more", "v").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+        assert_tells(&error, "alpha");
+        // Reads see what is durable.
+        assert_eq!(alpha.get("durable").await.unwrap().unwrap().to_vec(), b"yes");
+        assert_eq!(alpha.get("k").await.unwrap(), None);
+        beta.put("beta", "goes on").await.unwrap();
+        env.lift();
+        assert_eq!(alpha.put("more", "v").await.unwrap_err().kind(), ErrorKind::Fenced, "not by itself");
+        let alpha = engine.reopen(&id("alpha")).await.unwrap();
+        // Here the hook decides what reached the disk; whatever it is, the space sticks to it.
+        assert_eq!(alpha.outcome(commit.lsn()).unwrap(), outcome);
+        assert_eq!(alpha.get("k").await.unwrap().is_some(), outcome == Outcome::Present);
+        alpha.put("more", "v").await.unwrap();
+        let alpha = engine.reopen(&id("alpha")).await.unwrap();
+        assert_eq!(alpha.outcome(commit.lsn()).unwrap(), outcome);
+        assert_eq!(alpha.get("durable").await.unwrap().unwrap().to_vec(), b"yes");
+        engine.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_read_while_opening_is_no_damage_and_passes() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (first, ..) = two_spaces(&env, temp.path(), options()).await;
+    first.close().await.unwrap();
+    let engine = engine(&env, temp.path(), options()).await;
+    for (op, part, kind, os) in [
+        (IoOp::ReadAt, "/alpha/wal/", IoErrorKind::Device, 5),
+        (IoOp::Open, "/alpha/wal/", IoErrorKind::TooManyFiles, 24),
+        (IoOp::OpenDir, "/alpha", IoErrorKind::Denied, 13),
+        (IoOp::ReadAt, "/alpha/MANIFEST", IoErrorKind::Device, 5),
+        (IoOp::ReadAt, "/alpha/SPACE", IoErrorKind::Device, 5),
+    ] {
+        env.rule(op, part, Hook::Fail(kind, os));
+        let error = engine.space(&id("alpha")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Failed, "{op:?}: {error}");
+        assert_tells(&error, "alpha");
+        assert!(error.path().is_some() && error.io_error().and_then(|io| io.os) == Some(os), "{error}");
+        let reports = engine.recover_all().await.unwrap();
+        assert_eq!(reports.len(), 2);
+        assert_eq!(reports[0].status, bulkhead::RecoveryStatus::Failed);
+        assert_eq!(reports[1].status, bulkhead::RecoveryStatus::Clean);
+        env.lift();
+    }
+    assert_eq!(entries(&engine.space(&id("alpha")).await.unwrap()).await.len(), 1);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sync_serves_all_who_came_while_the_one_before_ran() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (engine, alpha, _) = two_spaces(&env, temp.path(), options()).await;
+    alpha.put("warm", "up").await.unwrap();
+    let (mut commits, before) = (0, env.count(IoOp::Sync, "/alpha/wal/"));
+    for round in 0..10 {
+        env.rule(IoOp::Sync, "/alpha/wal/", Hook::Hold);
+        let seen = env.count(IoOp::Sync, "/alpha/wal/");
+        let put = |i: usize| {
+            let alpha = alpha.clone();
+            tokio::spawn(async move { alpha.put(format!("{round}-{i}"), "v").await })
+        };
+        let mut writers = vec![put(0)];
+        until("the first sync is held back", || env.count(IoOp::Sync, "/alpha/wal/") > seen).await;
+        let last = alpha.last_lsn();
+        writers.extend((1..8).map(put));
+        until("seven more are ordered", || alpha.last_lsn() == last.advance(7)).await;
+        env.lift();
+        for writer in writers {
+            writer.await.unwrap().unwrap();
+            commits += 1;
+        }
+    }
+    let syncs = env.count(IoOp::Sync, "/alpha/wal/") - before;
+    assert_eq!(commits, 80);
+    // Two for each round, and some to prepare segments.
+    assert!(syncs <= 24, "{syncs} syncs for {commits} commits");
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relaxed_commits_become_durable_within_the_interval_and_nobody_waits() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let relaxed = Options { durability: Durability::Relaxed, flush_interval_ms: 20, ..options() };
+    let (engine, alpha, beta) = two_spaces(&env, temp.path(), relaxed).await;
+    let lsn = alpha.put("k", "v").await.unwrap();
+    assert_eq!(alpha.get("k").await.unwrap().unwrap().to_vec(), b"v");
+    until("the interval passes", || alpha.durable_lsn() >= lsn).await;
+    assert_eq!(beta.durable_lsn(), beta.last_lsn());
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_are_kept_exactly_and_refusals_say_what_would_fit() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let process = Options { durability: Durability::Process, ..options() };
+    let (engine, alpha, _) = two_spaces(&env, temp.path(), process).await;
+    let (key_max, value_max) = (64 * 1024, 64 * 1024 * 1024);
+    alpha.put([0], "").await.unwrap();
+    alpha.put(vec![1; key_max], vec![2; value_max]).await.unwrap();
+    assert_eq!(alpha.get(vec![1; key_max]).await.unwrap().unwrap().to_vec(), vec![2; value_max]);
+    let mut large = Batch::new();
+    large.put("a", vec![0; value_max / 2 + key_max]).put("b", vec![0; value_max / 2 + key_max]);
+    let before = alpha.last_lsn();
+    let refused = [
+        (Rejected::Key, alpha.put("", "v").await.unwrap_err()),
+        (Rejected::Key, alpha.put(vec![1; key_max + 1], "v").await.unwrap_err()),
+        (Rejected::Key, alpha.get("").await.unwrap_err()),
+        (Rejected::Key, alpha.delete(vec![1; key_max + 1]).await.unwrap_err()),
+        (Rejected::Value, alpha.put("k", vec![0; value_max + 1]).await.unwrap_err()),
+        (Rejected::Batch, alpha.write(&Batch::new(), WriteOptions::default()).await.unwrap_err()),
+        (Rejected::Batch, alpha.write(&large, WriteOptions::default()).await.unwrap_err()),
+    ];
+    for (why, error) in refused {
+        assert_eq!(error.kind(), ErrorKind::Rejected(why), "{error}");
+        assert_tells(&error, "alpha");
+    }
+    assert_eq!(alpha.last_lsn(), before, "what is refused is not ordered");
+    let missing = engine.space(&id("missing")).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Rejected(Rejected::NoSuchSpace));
+    assert_tells(&missing, "missing");
+    let exists = engine.create_space(&id("alpha")).await.unwrap_err();
+    assert_eq!(exists.kind(), ErrorKind::Rejected(Rejected::SpaceExists));
+    assert_tells(&exists, "alpha");
+    engine.close().await.unwrap();
+    let closed = alpha.put("k", "v").await.unwrap_err();
+    assert_eq!(closed.kind(), ErrorKind::Closed);
+    assert_tells(&closed, "alpha");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_space_more_than_allowed_is_refused() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (engine, ..) = two_spaces(&env, temp.path(), Options { max_spaces: 2, ..options() }).await;
+    for refused in [engine.create_space(&id("c")).await, engine.get_or_create_space(&id("c")).await] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected(Rejected::TooManySpaces));
+        assert_tells(&error, "c");
+    }
+    engine.get_or_create_space(&id("alpha")).await.unwrap();
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_memory_budget_puts_are_busy_deletes_go_on_and_room_comes_back() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let small = Options { memory_budget: 256 * 1024, ..options() };
+    let (engine, alpha, beta) = two_spaces(&env, temp.path(), small).await;
+    let mut there = Vec::new();
+    let error = loop {
+        let key = format!("k{}", there.len());
+        match alpha.put(&key, vec![b'v'; 1000]).await {
+            Ok(_) => there.push(key),
+            Err(e) => break e,
+        }
+        assert!(there.len() < 1000, "the budget bounds nothing");
+    };
+    assert!(there.len() > 100, "{}", there.len());
+    let ErrorKind::Busy { retry_after } = error.kind() else { panic!("{error}") };
+    assert!(!retry_after.is_zero());
+    assert_tells(&error, "alpha");
+    for key in &there {
+        assert!(alpha.get(key).await.unwrap().is_some());
+    }
+    for key in &there {
+        alpha.delete(key).await.unwrap_or_else(|e| panic!("a delete of {key}: {e}"));
+    }
+    alpha.put("room", vec![b'v'; 1000]).await.unwrap();
+    beta.put("room", vec![b'v'; 1000]).await.unwrap();
+    engine.close().await.unwrap();
+}
