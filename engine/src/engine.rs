@@ -302,10 +302,7 @@ impl Engine {
                 }
                 Err(failure) => {
                     if let NotCreated::RootInDoubt(e) = &failure {
-                        let e = e
-                            .clone()
-                            .advice("Open the engine again; open spaces go on, creating is refused.");
-                        shared.state.lock().in_doubt = Some(e);
+                        shared.state.lock().in_doubt = Some(in_doubt(e));
                     }
                     shared.registry.forget(&id);
                     mine.settle(SlotState::Gone(failure.error().clone()));
@@ -382,6 +379,16 @@ fn open_already(id: &SpaceId) -> Error {
     Error::rejected(Rejected::State, "the space is open")
         .in_space(id)
         .advice("Only a space that cannot be opened is repaired.")
+}
+
+/// What creations get from then on; it concerns the root, not the space whose creation found it.
+fn in_doubt(e: &Error) -> Error {
+    let what = "the data root cannot be made durable, so no space can be made";
+    let error = match e.io_error() {
+        Some(io) => Error::io(what, io.clone()).with_kind(ErrorKind::Failed),
+        None => Error::new(ErrorKind::Failed, what),
+    };
+    error.advice("Open the engine again; open spaces go on, creating is refused.")
 }
 
 fn no_such_space(id: &SpaceId) -> Error {
