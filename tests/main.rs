@@ -6,4 +6,5 @@ mod ids;
 mod multi_space_persistence;
 mod multi_space_persistence_damage;
 mod multi_space_persistence_faults;
+mod simulation;
 mod tidy;

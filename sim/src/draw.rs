@@ -170,8 +170,8 @@ fn options(d: &mut Draw) -> Options {
         memory_budget: d.pick(&[1 << 30, 1 << 30, 1 << 20, 128 * 1024]),
         segment_first,
         segment_max: segment_first * d.pick(&[1, 2, 4, 64]),
-        flush_interval_ms: d.pick(&[1, 5, 20, 200, 2000]),
-        idle_seal_ms: d.pick(&[2, 10, 100, 1000]),
+        flush_interval_ms: d.pick(&[1, 20, 200, 2000, 2000]),
+        idle_seal_ms: d.pick(&[2, 20, 100, 1000, 1000]),
         recovery_parallelism: d.pick(&[1, 2, 4, 64]),
     }
 }

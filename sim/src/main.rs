@@ -53,6 +53,12 @@ enum Do {
         /// How many lines of the trace to show.
         #[arg(long, default_value_t = 60)]
         lines: usize,
+        /// Also writes the run into this repro file, with --why as what it shows.
+        #[arg(long)]
+        save: Option<PathBuf>,
+        /// What the saved run shows.
+        #[arg(long, default_value = "", requires = "save")]
+        why: String,
     },
     /// Builds the engine with deliberate bugs, and hunts each of them.
     Mutants {
@@ -88,7 +94,7 @@ fn main() -> ExitCode {
             let jobs = jobs.unwrap_or(all);
             run(&Hunt { from, seeds, jobs, pair_every, double_every, stop }, &repro_dir)
         }
-        Do::Replay { what, lines } => replay(&what, lines),
+        Do::Replay { what, lines, save, why } => replay(&what, lines, save.as_deref(), why),
         Do::Mutants { only, budget, from, jobs } => {
             hunt_mutants(&Orders { only, budget, from, jobs: jobs.unwrap_or(all) })
         }
@@ -126,8 +132,8 @@ fn run(hunt: &Hunt, repro_dir: &Path) -> ExitCode {
     ExitCode::from(summary.exit_code())
 }
 
-fn replay(what: &str, lines: usize) -> ExitCode {
-    let repro = match what.parse() {
+fn replay(what: &str, lines: usize, save: Option<&Path>, why: String) -> ExitCode {
+    let mut repro = match what.parse() {
         Ok(seed) => Repro { commit: commit(), what: String::new(), check: Check::Run, run: draw(seed) },
         Err(_) => match Repro::read(Path::new(what)) {
             Ok(repro) => repro,
@@ -137,6 +143,13 @@ fn replay(what: &str, lines: usize) -> ExitCode {
             }
         },
     };
+    if let Some(path) = save {
+        repro.what = why;
+        if let Err(e) = repro.write_json(path) {
+            eprintln!("{} could not be written: {e}", path.display());
+            return ExitCode::from(USAGE);
+        }
+    }
     let report = execute_alone(&repro.run, lines);
     if let Ok(report) = &report {
         report.lines.iter().for_each(|line| println!("{line}"));

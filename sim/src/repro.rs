@@ -72,13 +72,23 @@ impl Repro {
     /// As the file system has it.
     pub fn write(&self, dir: &Path) -> io::Result<PathBuf> {
         let path = dir.join(format!("repro-{}.json", self.run.seed));
-        let json = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
-        std::fs::write(&path, json + "\n")?;
+        self.write_json(&path)?;
         if let Ok(report) = execute_alone(&self.run, 1) {
             let bytes = record(&self.run, report.decisions)?;
             std::fs::write(dir.join(format!("repro-{}.trace", self.run.seed)), bytes)?;
         }
         Ok(path)
+    }
+
+    /// Writes the readable file alone.
+    ///
+    /// # Errors
+    /// As the file system has it.
+    pub fn write_json(&self, path: &Path) -> io::Result<()> {
+        let json = serde_json::to_string(self).map_err(io::Error::other)?;
+        // A step a line: short, and still readable.
+        let json = json.replace("{\"boot\":", "\n{\"boot\":").replace("{\"client\":", "\n{\"client\":");
+        std::fs::write(path, json + "\n")
     }
 
     /// Reads either kind of file.
