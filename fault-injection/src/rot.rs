@@ -68,6 +68,26 @@ impl World {
         Some(Rotted { path, offset: sector * SECTOR as u64, rot })
     }
 
+    /// A file holds the bytes of another one, durably, as after writes that went astray (F19) or a backup restored to
+    /// the wrong place (F20). Its own owner counts as their writer: what to make of them is up to the program's checks.
+    ///
+    /// # Panics
+    /// When either is no file.
+    pub fn misdirect(&self, from: &str, to: &str) {
+        let bytes = self.read_file(from, View::Seen).expect("there is such a file");
+        let mut state = self.state();
+        let ino = state.disk.find(to, |dir| &dir.seen).expect("there is such a file");
+        state.disk.change_file(ino, |file| {
+            let sectors = file.cached.len().min(bytes.len() as u64) / SECTOR as u64;
+            let (all, _) = bytes.as_chunks::<SECTOR>();
+            for (sector, bytes) in (0..sectors).zip(all) {
+                let writer = file.owner;
+                file.cached.put_sector(sector, bytes, writer);
+                file.durable.put_sector(sector, bytes, writer);
+            }
+        });
+    }
+
     /// Damages the sector at `offset` of a file, whatever its state.
     ///
     /// # Panics

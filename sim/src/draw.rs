@@ -85,7 +85,7 @@ pub fn draw(seed: u64) -> Run {
     let ops = d.within(200, 260) / acts + 1;
     let nested_in = d.below(acts);
     for act in 0..acts {
-        let closes = act != nested_in && d.chance(1, 4);
+        let closes = act != nested_in && d.chance(if swarm.damage { 2 } else { 1 }, 4);
         act_of(&mut d, &mut swarm, &mut run, ops, act, closes);
         if act == nested_in || d.chance(1, 2) {
             nested(&mut d, &mut run);
@@ -325,7 +325,13 @@ fn damage(d: &mut Draw, swarm: &Swarm, spaces: u64, act: u64) -> Vec<Damage> {
     if act == 0 || !swarm.damage {
         return Vec::new();
     }
-    let what = if d.chance(1, 5) { DamageKind::Dies } else { DamageKind::Rots };
+    let what = d.pick(&[
+        DamageKind::Rots,
+        DamageKind::Rots,
+        DamageKind::Rots,
+        DamageKind::Dies,
+        DamageKind::GoesAstray,
+    ]);
     vec![Damage { space: d.below(spaces) as u16, what }]
 }
 

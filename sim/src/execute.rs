@@ -301,10 +301,43 @@ impl Execution {
                 continue;
             }
             let prefix = format!("{ROOT}/{}/", model.id.dir_name());
-            let rot = (damage.what == DamageKind::Dies).then_some(Rot::Dead);
-            if story.world.rot_as(model.owner.0, |path| path.starts_with(&prefix), rot).is_some() {
-                model.harm = if rot.is_some() { Harm::Dead } else { Harm::Rotten };
+            let world = &story.world;
+            let inside = |path: &str| path.starts_with(&prefix);
+            let owner = model.owner.0;
+            let harmed = match damage.what {
+                DamageKind::Dies => world.rot_as(owner, inside, Some(Rot::Dead)).map(|_| Harm::Dead),
+                // One sector only, where a seal proves what that sector held.
+                DamageKind::Rots if model.sealed => {
+                    let log = |path: &str| inside(path) && path.contains("/wal/");
+                    world.rot_as(owner, log, Some(Rot::Zero)).map(|_| Harm::Rotten)
+                }
+                DamageKind::Rots => world.rot(owner, inside).map(|_| Harm::Rotten),
+                DamageKind::GoesAstray => {
+                    let other = story.run.spaces[(usize::from(damage.space) + 1) % story.len()].dir_name();
+                    self.goes_astray(&format!("{ROOT}/{other}/"), &prefix).then_some(Harm::Rotten)
+                }
+            };
+            if let Some(harm) = harmed {
+                model.harm = harm;
+                model.sealed_when_harmed = model.sealed && damage.what == DamageKind::Rots;
             }
+        }
+    }
+
+    /// Puts the bytes of one space's newest segment into that of another. False where either has none.
+    fn goes_astray(&self, from: &str, to: &str) -> bool {
+        let tree = self.story.world.tree(View::Seen);
+        let newest = |prefix: &str| {
+            let of =
+                tree.iter().filter(|e| e.path.starts_with(prefix) && e.path.ends_with(".wal") && e.len > 0);
+            of.map(|e| e.path.clone()).filter(|path| !path.ends_with("-copy.wal")).next_back()
+        };
+        match (newest(from), newest(to)) {
+            (Some(from), Some(to)) if from != to => {
+                self.story.world.misdirect(&from, &to);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -549,6 +582,7 @@ async fn closer(story: Arc<Story>) -> Result<(), Failure> {
                 if closed {
                     let last = bulkhead::Lsn::from_raw(model.last());
                     model.promise_power(last)?;
+                    model.sealed = last != bulkhead::Lsn::ZERO;
                 }
             }
             Ok(())

@@ -5,7 +5,7 @@ use bulkhead_sim::draw::draw;
 use bulkhead_sim::hunt::{Hunt, Stop, execute_alone};
 use bulkhead_sim::mutants::{self, Orders};
 use bulkhead_sim::repro::{Repro, commit};
-use bulkhead_sim::summary::{CRASHED, Check, PASS, USAGE, Wrong};
+use bulkhead_sim::summary::{Check, PASS, USAGE, Wrong};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,7 +110,7 @@ fn hunt_mutants(orders: &Orders) -> ExitCode {
 fn hunt_mutants(orders: &Orders) -> ExitCode {
     mutants::build_and_run(orders).unwrap_or_else(|e| {
         eprintln!("the build with mutants could not be started: {e}");
-        ExitCode::from(CRASHED)
+        ExitCode::from(bulkhead_sim::summary::CRASHED)
     })
 }
 

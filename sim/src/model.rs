@@ -83,6 +83,10 @@ pub struct Model {
     pub owner: Owner,
     pub existence: Existence,
     pub harm: Harm,
+    /// Its log was sealed, and nothing was ordered since: whatever is damaged in front of the seal is proven missing.
+    pub sealed: bool,
+    /// The harm was done while it was sealed, to one sector only.
+    pub sealed_when_harmed: bool,
     /// The present opening's handle.
     pub handle: Option<Space>,
     /// Counts the openings observed.
@@ -127,6 +131,8 @@ impl Model {
             id,
             existence: Existence::Never,
             harm: Harm::None,
+            sealed: false,
+            sealed_when_harmed: false,
             handle: None,
             opening: 0,
             strikes: 0,
@@ -182,6 +188,7 @@ impl Model {
             self.versions.entry(*key).or_default().push((lsn.raw(), *content));
         }
         self.commits.push(Ordered { lsn: lsn.raw(), operations: changes.len(), proves: durable.raw() });
+        self.sealed = false;
         self.newest = lsn.raw();
         self.last = lsn.raw();
         self.story = mix(self.story, lsn.raw());
@@ -226,6 +233,7 @@ impl Model {
             return Err(self.failure(Guarantee::G2Prefix, what));
         }
         let bound = match struck {
+            _ if self.harm == Harm::Rotten && self.sealed_when_harmed => self.power,
             _ if self.harm == Harm::Rotten => self.proven(),
             Struck::No => self.process,
             Struck::Yes => self.power,

@@ -110,6 +110,9 @@ pub enum DamageKind {
     Rots,
     /// It cannot be read any more (F16).
     Dies,
+    /// The log's newest segment holds what the next space's newest segment holds, as after a write that went astray
+    /// or a backup restored to the wrong place.
+    GoesAstray,
 }
 
 /// Where something that is not ours lies (F21).
