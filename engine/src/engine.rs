@@ -2,7 +2,7 @@
 use crate::budget::Budget;
 use crate::config::{Config, Options};
 use crate::context::Context;
-use crate::env::{Dir, Env, LockGuard, Missing, Owner};
+use crate::env::{Dir, Env, Missing, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::SpaceId;
 use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, Salvage, recover};
@@ -34,7 +34,6 @@ struct RootState {
     /// The root's own directory is in doubt: creates and deletes are refused, open spaces go on.
     in_doubt: Option<Error>,
     closed: bool,
-    lock: Option<LockGuard>,
 }
 
 /// What lies in a data root.
@@ -68,6 +67,7 @@ impl Engine {
             budget: Budget::new(config.memory_budget()),
             env,
             config,
+            lock: Mutex::new(Some(lock)),
             #[cfg(bulkhead_mutants)]
             everyone: Mutex::new(Vec::new()),
         });
@@ -79,7 +79,7 @@ impl Engine {
             let purge = purge_creating(dir.clone(), found.creating);
             context.env.spawn(Owner::ENGINE, "purge", Box::pin(purge));
         }
-        let state = Mutex::new(RootState { in_doubt: None, closed: false, lock: Some(lock) });
+        let state = Mutex::new(RootState { in_doubt: None, closed: false });
         Ok(Engine {
             shared: Arc::new(Shared { context, root: dir, registry, ignored: found.ignored, state }),
         })
@@ -256,7 +256,7 @@ impl Engine {
                 first_error.get_or_insert(e);
             }
         }
-        self.shared.state.lock().lock = None;
+        *self.shared.context.lock.lock() = None;
         first_error.map_or(Ok(()), Err)
     }
 

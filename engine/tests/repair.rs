@@ -141,3 +141,60 @@ async fn a_segment_copied_from_another_space_is_refused() {
     assert!(engine.salvage(&id("alpha")).await.unwrap().entries().is_empty());
     engine.close().await.unwrap();
 }
+
+/// Recovery swept every file in wal/ that looked like a segment and was not listed, also one of another space that
+/// somebody had put there.
+#[tokio::test(flavor = "multi_thread")]
+async fn recovery_sweeps_its_own_leftovers_and_nobody_elses() {
+    let dir = filled().await;
+    let stranger = std::fs::read_dir(dir.path().join("beta/wal")).unwrap().next().unwrap().unwrap().path();
+    let wal = dir.path().join("alpha/wal");
+    let (foreign, cut_short) =
+        (wal.join(stranger.file_name().unwrap()), wal.join("0000000000000099-00000000000000aa.wal"));
+    std::fs::copy(&stranger, &foreign).unwrap();
+    std::fs::write(&cut_short, vec![0; 8192]).unwrap();
+    // Taking the seal away makes the log an unclean one.
+    let last = segments(dir.path()).into_iter().rfind(|f| {
+        *f != foreign && *f != cut_short && std::fs::read(f).unwrap()[4096..].iter().any(|&b| b != 0)
+    });
+    let last = last.unwrap();
+    let mut bytes = std::fs::read(&last).unwrap();
+    let end = bytes.iter().rposition(|&b| b != 0).unwrap();
+    bytes[end / 512 * 512..].fill(0);
+    std::fs::write(&last, bytes).unwrap();
+    let engine = open(dir.path()).await;
+    let space = engine.space(&id("alpha")).await.unwrap();
+    assert_eq!(space.get([b'k', 39]).await.unwrap().unwrap().to_vec(), vec![39; 700]);
+    assert_eq!(space.recovery_report().case, "not sealed (R6)");
+    engine.close().await.unwrap();
+    assert_eq!(std::fs::read(&foreign).unwrap(), std::fs::read(&stranger).unwrap(), "never touched");
+    assert!(!cut_short.exists(), "left by a creation that was cut short");
+}
+
+/// An engine that was dropped without a close gave its lock back while its spaces could still write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_engine_keeps_the_lock_while_a_handle_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path()).await;
+    let space = engine.create_space(&id("alpha")).await.unwrap();
+    drop(engine);
+    let try_open = || async {
+        let env = OsEnv::new(tokio::runtime::Handle::current(), OsOptions::default());
+        Engine::open(env, dir.path(), Options::default()).await
+    };
+    assert_eq!(try_open().await.unwrap_err().kind(), ErrorKind::Rejected(Rejected::Locked));
+    space.put("still", "writes").await.unwrap();
+    drop(space);
+    let opens = async {
+        loop {
+            match try_open().await {
+                Ok(engine) => return engine,
+                Err(e) => assert_eq!(e.kind(), ErrorKind::Rejected(Rejected::Locked)),
+            }
+        }
+    };
+    let engine = tokio::time::timeout(std::time::Duration::from_secs(30), opens).await.unwrap();
+    let space = engine.space(&id("alpha")).await.unwrap();
+    assert_eq!(space.get("still").await.unwrap().unwrap().to_vec(), b"writes");
+    engine.close().await.unwrap();
+}

@@ -24,9 +24,10 @@ use crate::env::{Access, Dir, EntryKind, IoError, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{IDENTITY_LEN, Identity};
 use crate::ids::{Generation, SpaceId, SpaceUid};
-use crate::limits::MANIFEST_MAX;
+use crate::limits::{MANIFEST_MAX, PAGE};
 use crate::manifest::{Current, Edit, ManifestName, SegmentEnd, decode};
 use crate::paths::{SPACE_FILE, WAL_DIR};
+use crate::wal::segment::{SegmentId, verify_header};
 use cases::Verdict;
 use log::{Log, Unreadable};
 use std::sync::Arc;
@@ -246,35 +247,38 @@ async fn read_manifest(space: &Arc<dyn Dir>, id: &SpaceId, uid: Option<SpaceUid>
         .advice("Nothing was touched; look at what repair would keep."))
 }
 
-/// Removes log files of ours that the manifest in effect does not name. Best effort: what stays is swept next time.
+/// Removes log files of ours that the manifest in effect does not name: segments whose header is this space's, and
+/// those whose making was cut short before they had one. Others are left alone, also under a segment's name. Best
+/// effort: what stays is swept next time.
 async fn sweep(opened: &Opened) {
-    let version = &opened.current.manifest.version;
-    let uid = opened.current.manifest.identity.uid;
-    let live: Vec<String> = version.segments.iter().map(|s| segment_name(uid, s.number, s.file)).collect();
-    let Ok(entries) = opened.dirs.wal.list().await else { return };
-    let mut names: Vec<String> = entries
+    let manifest = &opened.current.manifest;
+    let wal = &opened.dirs.wal;
+    let Ok(entries) = wal.list().await else { return };
+    let mut found: Vec<SegmentId> = entries
         .into_iter()
         .filter(|e| e.kind == EntryKind::File)
-        .filter_map(|e| e.name.into_string().ok())
-        .filter(|n| is_segment_name(n) && !live.contains(n))
+        .filter_map(|e| SegmentId::parse(manifest.identity.uid, e.name.to_str()?))
+        .filter(|id| manifest.version.segments.iter().all(|s| (s.file, s.number) != (id.file, id.number)))
         .collect();
-    names.sort_unstable();
-    for name in names {
-        if let Err(e) = opened.dirs.wal.remove(&name).await {
+    found.sort_unstable_by_key(|id| (id.number, id.file));
+    for id in found {
+        match is_ours(wal, id).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(space = %opened.id, file = %id.file_name(), "a file in wal/ is not this space's; left alone");
+                continue;
+            }
+            Err(_) => continue,
+        }
+        if let Err(e) = wal.remove(&id.file_name()).await {
             tracing::warn!(space = %opened.id, error = %e, "a file that is no longer needed could not be removed");
         }
     }
 }
 
-fn segment_name(space: SpaceUid, number: crate::ids::SegmentNo, file: crate::ids::FileUid) -> String {
-    crate::wal::segment::SegmentId { space, file, number }.file_name()
-}
-
-/// Whether `name` has the form of a segment's file name.
-fn is_segment_name(name: &str) -> bool {
-    let Some((number, file)) = name.strip_suffix(".wal").and_then(|n| n.split_once('-')) else {
-        return false;
-    };
-    let digits = |s: &str, ok: fn(u8) -> bool| s.len() == 16 && s.bytes().all(ok);
-    digits(number, |b| b.is_ascii_digit()) && digits(file, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+/// Whether a segment has this space's header, or none at all yet.
+async fn is_ours(wal: &Arc<dyn Dir>, id: SegmentId) -> std::result::Result<bool, IoError> {
+    let file = wal.open(&id.file_name(), Access::ReadRaw).await?;
+    let page = file.read_at(0, vec![0; PAGE]).await?;
+    Ok(page.iter().all(|&b| b == 0) || verify_header(&page, id).is_some())
 }

@@ -21,6 +21,9 @@ use crate::wal::segment::SegmentId;
 use std::ops::Bound;
 use std::sync::Arc;
 
+/// Where repair builds a new identity file.
+const SPACE_REBUILT: &str = "SPACE.rebuilt";
+
 /// What a repair would keep and what it would lose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepairPlan {
@@ -226,13 +229,18 @@ async fn quarantine(space: &Arc<dyn Dir>, names: &[String]) -> std::result::Resu
     space.sync().await
 }
 
+/// Writes and syncs the identity under another name before it takes its own: so SPACE never holds bytes that only the
+/// page cache has, whenever this is cut short.
 async fn rebuild_identity(space: &Arc<dyn Dir>, current: &Current) -> std::result::Result<(), IoError> {
-    match space.remove(SPACE_FILE).await {
-        Err(e) if !e.is_not_found() => return Err(e),
-        _ => {}
-    }
-    let file = space.create(SPACE_FILE).await?;
+    let absent = |result: std::result::Result<(), IoError>| match result {
+        Err(e) if !e.is_not_found() => Err(e),
+        _ => Ok(()),
+    };
+    absent(space.remove(SPACE_REBUILT).await)?;
+    let file = space.create(SPACE_REBUILT).await?;
     file.write_at(0, current.manifest.identity.encode()).await?;
     file.sync().await?;
+    absent(space.remove(SPACE_FILE).await)?;
+    space.rename(SPACE_REBUILT, SPACE_FILE).await?;
     space.sync().await
 }

@@ -50,6 +50,11 @@ pub(crate) async fn create_space(
         return Err(undone(e));
     }
     root.sync().await.map_err(|e| NotCreated::RootInDoubt(creation_error(id, e)))?;
+    // The handles were opened under the name that is gone; errors are to name the one that is there.
+    let dirs = match reopen(&root, id).await {
+        Ok(reopened) => reopened,
+        Err(_) => dirs,
+    };
     Ok(Opened {
         id: id.clone(),
         dirs,
@@ -79,6 +84,12 @@ async fn build(root: &Arc<dyn Dir>, name: &str, manifest: &Manifest) -> std::res
     }
     let wal = space.open_dir(WAL_DIR).await?;
     space.sync().await?;
+    Ok(Dirs { space, wal })
+}
+
+async fn reopen(root: &Arc<dyn Dir>, id: &SpaceId) -> std::result::Result<Dirs, IoError> {
+    let space = root.open_dir(&id.dir_name()).await?;
+    let wal = space.open_dir(WAL_DIR).await?;
     Ok(Dirs { space, wal })
 }
 

@@ -48,6 +48,17 @@ impl SegmentId {
     pub fn file_name(&self) -> String {
         format!("{}-{}.wal", self.number, self.file)
     }
+    /// The segment of `space` whose file name is exactly `name`; `None` for any other name.
+    #[must_use]
+    pub fn parse(space: SpaceUid, name: &str) -> Option<SegmentId> {
+        let (number, file) = name.strip_suffix(".wal")?.split_once('-')?;
+        let id = SegmentId {
+            space,
+            file: FileUid::from_raw(u64::from_str_radix(file, 16).ok()?),
+            number: SegmentNo::from_raw(number.parse().ok()?),
+        };
+        (id.file_name() == name).then_some(id)
+    }
     /// The identity tag of its frames.
     #[must_use]
     pub fn frame_tag(&self) -> u64 {
@@ -110,6 +121,10 @@ mod tests {
         let (page, crc) = encode_header(id(), Epoch::ZERO);
         assert_eq!(verify_header(&page, id()), Some(SegmentHeader { id: id(), epoch: Epoch::ZERO, crc }));
         assert_eq!(id().file_name(), "0000000000000003-0000000000000abc.wal");
+        assert_eq!(SegmentId::parse(id().space, &id().file_name()), Some(id()));
+        for other in ["3-abc.wal", "0000000000000003-0000000000000ABC.wal", "0000000000000003.wal", "x"] {
+            assert_eq!(SegmentId::parse(id().space, other), None);
+        }
     }
 
     #[test]
