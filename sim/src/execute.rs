@@ -330,7 +330,7 @@ impl Execution {
         let newest = |prefix: &str| {
             let of =
                 tree.iter().filter(|e| e.path.starts_with(prefix) && e.path.ends_with(".wal") && e.len > 0);
-            of.map(|e| e.path.clone()).filter(|path| !path.ends_with("-copy.wal")).next_back()
+            of.map(|e| e.path.clone()).rfind(|path| !path.ends_with("-copy.wal"))
         };
         match (newest(from), newest(to)) {
             (Some(from), Some(to)) if from != to => {
