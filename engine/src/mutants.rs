@@ -28,6 +28,11 @@ pub const ALL: &[(&str, &str)] = &[
     ("shared-lsn-counter", "spaces of one engine draw their LSNs from one counter"),
     ("fence-reaches-all", "a fence of one space fences its neighbours"),
     ("corruption-as-torn-tail", "damage in front of a durable watermark is taken for a torn tail"),
+    ("proven-end-is-a-mark", "recovery takes a seal or pad that nobody synced for the proven end of the log"),
+    (
+        "engine-file-trusted",
+        "`.engine` is believed although the process that wrote it may never have synced it",
+    ),
 ];
 
 #[cfg(bulkhead_mutants)]

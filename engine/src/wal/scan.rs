@@ -132,7 +132,8 @@ impl<'a> Scanner<'a> {
             last: frame.last(),
             chain: frame.crc(),
         };
-        if matches!(head.kind, FrameKind::Link | FrameKind::Commits) {
+        let ends = matches!(head.kind, FrameKind::Link | FrameKind::Commits);
+        if ends || crate::mutants::on("proven-end-is-a-mark") {
             // Marks never end the log: nothing that was acknowledged made a seal or a pad durable.
             found.unproven.push_back(found.end);
         }
