@@ -198,3 +198,37 @@ async fn a_dropped_engine_keeps_the_lock_while_a_handle_lives() {
     assert_eq!(space.get("still").await.unwrap().unwrap().to_vec(), b"writes");
     engine.close().await.unwrap();
 }
+
+/// Broke: the last segment of a space that was closed cleanly, cut back in front of its last frames, read as a shorter
+/// log: `clean`, and durable commits gone without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_segment_that_was_cut_short_is_damage_wherever_the_cut_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path()).await;
+    for name in ["alpha", "beta"] {
+        engine.create_space(&id(name)).await.unwrap().put("k", "v").await.unwrap();
+    }
+    engine.close().await.unwrap();
+    let tail = segments(dir.path()).pop().unwrap();
+    let whole = std::fs::read(&tail).unwrap();
+    for len in [whole.len() - 1, 5000, 4096, 4095, 1, 0] {
+        std::fs::write(&tail, &whole[..len]).unwrap();
+        let engine = open(dir.path()).await;
+        let reports = engine.recover_all().await.unwrap();
+        let statuses: Vec<_> = reports.iter().map(|r| r.status).collect();
+        assert_eq!(statuses, [RecoveryStatus::Corrupt, RecoveryStatus::Clean], "cut to {len}");
+        let refused = engine.space(&id("alpha")).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.path()), (ErrorKind::Corrupt, Some(tail.as_path())), "{refused}");
+        engine.close().await.unwrap();
+    }
+    std::fs::write(&tail, &whole[..whole.len() - 1]).unwrap();
+    let engine = open(dir.path()).await;
+    let plan = engine.repair_plan(&id("alpha")).await.unwrap();
+    assert_eq!(plan.commits, 1, "{plan}");
+    engine.repair(&plan).await.unwrap();
+    engine.close().await.unwrap();
+    let engine = open(dir.path()).await;
+    let alpha = engine.space(&id("alpha")).await.unwrap();
+    assert_eq!(alpha.get("k").await.unwrap().unwrap().to_vec(), b"v");
+    engine.close().await.unwrap();
+}

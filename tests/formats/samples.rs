@@ -86,12 +86,12 @@ pub fn pad_frame(prev: u32, offset: u64) -> Vec<u8> {
 }
 
 pub fn segment_header() -> Vec<u8> {
-    encode_header(segment_id(), Epoch::from_raw(2).unwrap()).0
+    encode_header(segment_id(), Epoch::from_raw(2).unwrap(), 65536).0
 }
 
 /// A whole sealed segment with unwritten space behind it, and where its frames begin.
 pub fn segment() -> (Vec<u8>, Vec<usize>) {
-    let (mut out, mut prev) = encode_header(segment_id(), Epoch::from_raw(2).unwrap());
+    let (mut out, mut prev) = encode_header(segment_id(), Epoch::from_raw(2).unwrap(), 65536);
     let mut starts = Vec::new();
     for frame in [link_frame, commits_frame, pad_frame, seal_frame] {
         starts.push(out.len());

@@ -95,7 +95,7 @@ fn formats() -> Vec<Format> {
             valid: samples::segment_header(),
             believed: |b| {
                 let header = verify_header(b, samples::segment_id())?;
-                Some(bulkhead::wal::segment::encode_header(header.id, header.epoch).0)
+                Some(bulkhead::wal::segment::encode_header(header.id, header.epoch, header.allocated).0)
             },
             memory_percent: 0,
             sealed: |b| two_pages(&b[..b.len().min(PAGE)]),

@@ -56,9 +56,16 @@ pub(super) async fn copy_forward(
     let next = version.apply(&edits);
 
     let link = link_of(&log, &next);
-    let (bytes, chain, header_crc) = encode(segment, &next, &log, kept, link, report);
+    let frames = match (&log.tail, kept) {
+        (Some(tail), Some(kept)) => unproven(tail, kept),
+        _ => Vec::new(),
+    };
+    let least = segment_for(0) + frames.iter().map(|f| f.len() as u64).sum::<u64>() + SECTOR as u64;
+    let capacity = align_up(context.config.segment_first().max(least + segment_for(0)), PAGE as u64);
+    let header = encode_header(segment, next.epoch, capacity);
+    let (bytes, chain, header_crc) = encode(segment, header, frames, link, report);
     let offset = bytes.len() as u64;
-    let capacity = align_up(context.config.segment_first().max(offset + segment_for(0)), PAGE as u64);
+    assert!(offset + segment_for(0) <= capacity, "there is room behind what was copied");
     let failed = |e: IoError| {
         let kind = if e.is_no_space() { ErrorKind::NoSpace } else { ErrorKind::Failed };
         Error::io("recovery could not write", e)
@@ -142,19 +149,13 @@ pub(super) fn link_of(log: &Log, next: &Version) -> Link {
 /// The whole content of the fresh segment: header, link, and the unproven frames with their old LSNs.
 fn encode(
     segment: SegmentId,
-    next: &Version,
-    log: &Log,
-    kept: Option<Boundary>,
+    (mut out, header_crc): (Vec<u8>, u32),
+    mut frames: Vec<Frame<'_>>,
     link: Link,
     report: &mut RecoveryReport,
 ) -> (Vec<u8>, u32, u32) {
-    let (mut out, header_crc) = encode_header(segment, next.epoch);
     let tag = segment.frame_tag();
     let head = |kind, count, first, prev| FrameHead { kind, count, first, durable: link.last, prev };
-    let mut frames = match (&log.tail, kept) {
-        (Some(tail), Some(kept)) => unproven(tail, kept),
-        _ => Vec::new(),
-    };
     let align = |last: bool| if last { SECTOR } else { FRAME_ALIGN };
     let place = Place { tag, offset: SEGMENT_HEADER };
     let link_head = head(FrameKind::Link, 0, link.last, header_crc);

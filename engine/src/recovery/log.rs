@@ -10,7 +10,7 @@ use crate::mutants;
 use crate::wal::frame::{Frame, FrameKind, Link};
 use crate::wal::operation::{Operation, decode_commit};
 use crate::wal::scan::{Boundary, Scanned, Scanner, Stop};
-use crate::wal::segment::{SEGMENT_HEADER, SegmentId};
+use crate::wal::segment::{SEGMENT_HEADER, SegmentId, verify_header};
 use std::sync::Arc;
 
 /// Bytes scanned before others get a turn.
@@ -24,6 +24,16 @@ pub(super) struct Segment {
     pub(super) id: SegmentId,
     pub(super) bytes: Vec<u8>,
     pub(super) scanned: Scanned,
+    /// The file is shorter than what was allocated and synced before it was listed, and nothing says that its log
+    /// ended in front of that.
+    cut: Option<Cut>,
+}
+
+/// Where a file ends, and where it has to end at least.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    len: u64,
+    allocated: u64,
 }
 
 /// What the log holds.
@@ -154,6 +164,9 @@ async fn read_segments(
         if i >= chained {
             let segment = load(wal, *id, None, &mut intake.buffer, &mut |_| (), report).await?;
             note_unused(log, &segment, report);
+            if let Some(cut) = segment.cut {
+                return Err(cut_short(*id, cut));
+            }
             intake.buffer = segment.bytes;
             log.unused.push(*entry);
             continue;
@@ -235,6 +248,9 @@ async fn take_in(
         log.claimed = log.claimed.max(end.last);
         broken = Some(damaged(id, found.offset, what));
     }
+    if let Some(cut) = segment.cut {
+        broken = Some(cut_short(id, cut));
+    }
     if end.is_some() {
         // A known end is itself the proof: it was written down once all in front of it was durable.
         segment.scanned.proven = found;
@@ -251,6 +267,11 @@ async fn take_in(
 
 fn damaged(id: SegmentId, offset: u64, what: String) -> Trouble {
     Trouble::Damaged { damage: Damage { file: format!("wal/{}", id.file_name()), offset }, what }
+}
+
+fn cut_short(id: SegmentId, cut: Cut) -> Trouble {
+    let Cut { len, allocated } = cut;
+    damaged(id, len, format!("a listed segment is {len} bytes long, {allocated} were durable"))
 }
 
 /// Applies one frame; commits and operations in it, or `None` if its body is unknown.
@@ -366,9 +387,11 @@ async fn load(
     bytes.resize(wanted as usize, 0);
     let bytes = file.read_at(0, bytes).await?;
     report.bytes += bytes.len() as u64;
-    let Some(mut scanner) = Scanner::new(&bytes, id) else {
+    let (Some(mut scanner), Some(header)) = (Scanner::new(&bytes, id), verify_header(&bytes, id)) else {
         return Err(damaged(id, 0, "the header of a listed segment does not verify".to_owned()));
     };
+    let allocated = header.allocated;
+    let cut = (len.is_none() && size < allocated).then_some(Cut { len: size, allocated });
     while !scanner.step(SCAN_STEP, visit) {
         yield_now().await;
     }
@@ -379,7 +402,7 @@ async fn load(
         report.torn_bytes += bytes;
         report.discarded_frames += later_frames;
     }
-    Ok(Segment { id, bytes, scanned })
+    Ok(Segment { id, bytes, scanned, cut })
 }
 
 /// Lets whoever else is ready on this thread go first.

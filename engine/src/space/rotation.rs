@@ -169,7 +169,7 @@ async fn make(
     let name = id.file_name();
     let epoch = space.version().epoch;
     let file = space.dirs.wal.create(&name).await?;
-    let (header, header_crc) = encode_header(id, epoch);
+    let (header, header_crc) = encode_header(id, epoch, capacity);
     let made = async {
         file.allocate(capacity).await?;
         file.write_at(0, header).await?;

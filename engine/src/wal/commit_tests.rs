@@ -45,7 +45,7 @@ impl Disk {
 
     fn prepare(&mut self, capacity: u64) {
         let n = self.files.len();
-        let (mut bytes, header_crc) = encode_header(id(n), Epoch::ZERO);
+        let (mut bytes, header_crc) = encode_header(id(n), Epoch::ZERO, 0);
         bytes.resize(capacity as usize, 0);
         self.files.push(bytes.clone());
         self.synced.push(bytes);

@@ -197,7 +197,7 @@ mod tests {
     fn segment(durables: &[u64], seal: bool) -> (Vec<u8>, Vec<usize>) {
         let base = Epoch::ZERO.next().unwrap().first_lsn();
         let before = Lsn::ZERO;
-        let (mut out, mut prev) = encode_header(id(), base.epoch());
+        let (mut out, mut prev) = encode_header(id(), base.epoch(), 0);
         let mut starts = Vec::new();
         let place = |at: usize| Place { tag: id().frame_tag(), offset: at as u64 };
         let link = Link { file: None, len: 0, last: before, chain: 0 };

@@ -11,7 +11,8 @@
 //! 56 epoch      u32    epoch of the opening that created it
 //! 60 protection u8     0 none · 3 bytes zero
 //! 64 key        u64    key id; 0 none
-//! 72 zeros up to 4096
+//! 72 allocated  u64    length that was allocated and synced before a manifest listed it: a shorter file was cut
+//! 80 zeros up to 4096
 //! ```
 use crate::codec::{Piece, Reader, checksum, identity_tag};
 use crate::ids::{Epoch, FileUid, SegmentNo, SpaceUid};
@@ -21,7 +22,7 @@ use crate::limits::PAGE;
 pub const SEGMENT_HEADER: u64 = PAGE as u64;
 const MAGIC: [u8; 8] = *b"BHWALSEG";
 const CRC_AT: usize = 16;
-const USED: usize = 72;
+const USED: usize = 80;
 /// Format level of segments that this release writes.
 pub const SEGMENT_LEVEL: u32 = 1;
 
@@ -38,6 +39,8 @@ pub struct SegmentId {
 pub struct SegmentHeader {
     pub id: SegmentId,
     pub epoch: Epoch,
+    /// The file never is shorter than this once it is listed.
+    pub allocated: u64,
     /// Its checksum, which the first frame repeats.
     pub crc: u32,
 }
@@ -66,9 +69,9 @@ impl SegmentId {
     }
 }
 
-/// The page in front of a new segment's frames, and its checksum.
+/// The page in front of a new segment's frames, and its checksum. The file is to be `allocated` bytes long.
 #[must_use]
-pub fn encode_header(id: SegmentId, epoch: Epoch) -> (Vec<u8>, u32) {
+pub fn encode_header(id: SegmentId, epoch: Epoch, allocated: u64) -> (Vec<u8>, u32) {
     let mut p = vec![0; PAGE];
     let tag = identity_tag(id.space, id.file, Piece::SegmentHeader);
     p[0..8].copy_from_slice(&MAGIC);
@@ -78,6 +81,7 @@ pub fn encode_header(id: SegmentId, epoch: Epoch) -> (Vec<u8>, u32) {
     p[40..48].copy_from_slice(&id.file.raw().to_le_bytes());
     p[48..56].copy_from_slice(&id.number.raw().to_le_bytes());
     p[56..60].copy_from_slice(&epoch.raw().to_le_bytes());
+    p[72..80].copy_from_slice(&allocated.to_le_bytes());
     let crc = checksum(tag, 0, &p, CRC_AT);
     p[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
     (p, crc)
@@ -103,9 +107,10 @@ pub fn verify_header(bytes: &[u8], id: SegmentId) -> Option<SegmentHeader> {
     };
     let epoch = Epoch::from_raw(r.u32()?)?;
     let unprotected = r.u32()? == 0 && r.u64()? == 0;
+    let allocated = r.u64()?;
     let rest_is_zero = page[USED..].iter().all(|&b| b == 0);
     let same = found == id || crate::mutants::on("checksum-without-space");
-    (same && unprotected && rest_is_zero).then_some(SegmentHeader { id, epoch, crc })
+    (same && unprotected && rest_is_zero).then_some(SegmentHeader { id, epoch, allocated, crc })
 }
 
 #[cfg(test)]
@@ -118,8 +123,9 @@ mod tests {
 
     #[test]
     fn a_header_round_trips_and_names_its_file() {
-        let (page, crc) = encode_header(id(), Epoch::ZERO);
-        assert_eq!(verify_header(&page, id()), Some(SegmentHeader { id: id(), epoch: Epoch::ZERO, crc }));
+        let (page, crc) = encode_header(id(), Epoch::ZERO, 65536);
+        let header = SegmentHeader { id: id(), epoch: Epoch::ZERO, allocated: 65536, crc };
+        assert_eq!(verify_header(&page, id()), Some(header));
         assert_eq!(id().file_name(), "0000000000000003-0000000000000abc.wal");
         assert_eq!(SegmentId::parse(id().space, &id().file_name()), Some(id()));
         for other in ["3-abc.wal", "0000000000000003-0000000000000ABC.wal", "0000000000000003.wal", "x"] {
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_other_identity_is_refused() {
-        let (page, _) = encode_header(id(), Epoch::ZERO);
+        let (page, _) = encode_header(id(), Epoch::ZERO, 65536);
         for bit in (0..page.len() * 8).step_by(3) {
             let mut other = page.clone();
             other[bit / 8] ^= 1 << (bit % 8);
