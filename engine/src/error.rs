@@ -109,6 +109,15 @@ impl Error {
         e
     }
 
+    /// A space's log has as many segments as a manifest can list.
+    pub(crate) fn too_many_segments() -> Error {
+        let max = crate::limits::SEGMENTS_MAX;
+        Error::new(ErrorKind::NoSpace, format!("the log has {max} segments, and a manifest lists no more"))
+            .advice(
+                "Copy the entries to a new space; what is there can still be read once the log was closed.",
+            )
+    }
+
     #[must_use]
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Error {
         self.0.kind = kind;
@@ -188,7 +197,7 @@ impl ErrorKind {
         match self {
             ErrorKind::Rejected(_) => "Change the request; nothing was done.",
             ErrorKind::Busy { .. } => "Try again later; nothing was done.",
-            ErrorKind::NoSpace => "Free disk space; reads and deletes go on, and writing resumes by itself.",
+            ErrorKind::NoSpace => "Free disk space; reads go on, and writing resumes by itself.",
             ErrorKind::Fenced => "Reopen this space to write again; reads see its durable state until then.",
             ErrorKind::Unknown => "Reopen this space and ask outcome(lsn) whether the commit survived.",
             ErrorKind::Corrupt => "Restore this space from a backup, or look at what repair would keep.",

@@ -72,6 +72,13 @@ impl Version {
         }
     }
 
+    /// Whether `edits`, which add one segment, leave no more segments than a manifest can list.
+    #[must_use]
+    pub fn has_room(&self, edits: &[Edit]) -> bool {
+        let dropped = edits.iter().filter(|e| matches!(e, Edit::Drop { .. })).count();
+        self.segments.len() - dropped < SEGMENTS_MAX
+    }
+
     /// The version after `edits`, in order.
     ///
     /// # Panics

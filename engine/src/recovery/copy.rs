@@ -53,6 +53,9 @@ pub(super) async fn copy_forward(
     edits.push(Edit::RaiseEpoch { last: log.last });
     edits.push(Edit::Durable { lsn: log.last });
     edits.push(Edit::Add { number: segment.number, file: segment.file });
+    if !version.has_room(&edits) {
+        return Err(Error::too_many_segments());
+    }
     let next = version.apply(&edits);
 
     let link = link_of(&log, &next);
@@ -73,9 +76,16 @@ pub(super) async fn copy_forward(
             .advice("Nothing was lost; open the space again.")
     };
     let file = dirs.wal.create(&segment.file_name()).await.map_err(failed)?;
-    file.allocate(capacity).await.map_err(failed)?;
-    file.write_at(0, bytes).await.map_err(failed)?;
-    file.sync().await.map_err(failed)?;
+    let made = async {
+        file.allocate(capacity).await?;
+        file.write_at(0, bytes).await?;
+        file.sync().await
+    };
+    if let Err(e) = made.await {
+        // Nothing names it yet. Left there it would take room from the next try, which makes a file of its own.
+        let _ = dirs.wal.remove(&segment.file_name()).await;
+        return Err(failed(e));
+    }
     dirs.wal.sync().await.map_err(failed)?;
     let file_uid = FileUid::from_raw(context.env.entropy(owner));
     let current = switch(&dirs.space, &current, next, file_uid).await.map_err(|e| failed(e.io()))?;

@@ -19,6 +19,8 @@ use std::task::Waker;
 enum Failure {
     /// The file and its job were abandoned; nothing names it. Trying again later is safe.
     Abandoned(IoError),
+    /// The manifest lists as many segments as it can; nothing was done.
+    Full,
     /// A directory or the manifest of the space is in doubt: the space must be fenced.
     InDoubt(IoError),
 }
@@ -41,6 +43,9 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
             let error = Error::io("log space could not be reserved", io).in_space(&space.id);
             core.room.changed(Some(error), &mut wakers);
         }
+        Err(Failure::Full) => {
+            core.room.changed(Some(Error::too_many_segments().in_space(&space.id)), &mut wakers);
+        }
         Err(Failure::InDoubt(io)) => {
             space.fence(&mut core, Error::io("the log's files could not be made durable", io), &mut wakers);
         }
@@ -54,6 +59,9 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
     let config = &space.context.config;
     let (version, made) = {
         let core = space.core();
+        if !core.current.manifest.version.has_room(&core.edits) {
+            return Err(Failure::Full);
+        }
         (core.current.manifest.version.clone(), core.segments_made)
     };
     let regular = config.segment_first().saturating_mul(1 << made.min(40)).min(config.segment_max());
