@@ -170,14 +170,17 @@ impl Engine {
     /// `Rejected(State)` if the space changed since, or is open; otherwise as [`Engine::space`].
     pub async fn repair(&self, plan: &RepairPlan) -> Result<Space> {
         let slot = self.not_open(&plan.id).await?;
-        let claim = slot.claim(|state| matches!(state, SlotState::Idle | SlotState::Broken(..)));
+        let claim = slot
+            .claim(|state| self.alive().is_ok() && matches!(state, SlotState::Idle | SlotState::Broken(..)));
         if matches!(claim, Claim::Theirs) {
+            self.alive()?;
             return Err(open_already(&plan.id));
         }
         let (shared, plan, mine) = (self.shared.clone(), plan.clone(), slot.clone());
         let owner = Owner::of(&plan.id);
         let id = plan.id.clone();
         let task = async move {
+            let _settles = SettleOnPanic { slot: mine.clone(), id: plan.id.clone() };
             if let Err(e) = recovery::repair(&shared.context, &shared.root, &plan).await {
                 let report = RecoveryReport::new(&plan.id);
                 mine.settle(SlotState::Broken(e, Box::new(report)));
@@ -282,6 +285,12 @@ impl Engine {
             Ok(slot) => slot,
             Err(slot) => return Ok(Err(slot)),
         };
+        // Asked only now that `close` would find the slot: it gives the lock back once no slot is busy.
+        if let Err(closed) = self.alive() {
+            shared.registry.forget(id);
+            slot.settle(SlotState::Gone(closed.clone()));
+            return Err(closed);
+        }
         let max = shared.context.config.max_spaces();
         if shared.registry.len() > max {
             let error = Error::rejected(Rejected::TooManySpaces, format!("there are {max} spaces already"))
@@ -295,6 +304,7 @@ impl Engine {
         let owner = Owner::of(id);
         let (shared, id, mine) = (shared.clone(), id.clone(), slot.clone());
         let task = async move {
+            let _settles = SettleOnPanic { slot: mine.clone(), id: id.clone() };
             match create_space(&shared.context, &shared.root, &id).await {
                 Ok(opened) => {
                     let incarnation = Incarnation::new(shared.context.clone(), opened);
@@ -326,7 +336,11 @@ impl Engine {
         from: impl FnOnce(&SlotState) -> bool,
     ) -> Result<Space> {
         self.claim_and_open(id, slot, from);
-        self.opened(id, slot.settled().await)
+        let state = slot.settled().await;
+        if matches!(state, SlotState::Idle) {
+            self.alive()?;
+        }
+        self.opened(id, state)
     }
 
     fn claim_and_open(&self, id: &SpaceId, slot: &Arc<Slot>, from: impl FnOnce(&SlotState) -> bool) {
@@ -335,7 +349,8 @@ impl Engine {
             if let SlotState::Open(space) = state {
                 former = Some(space.clone());
             }
-            from(state)
+            // Under the slot's lock: `close` either sees that it is busy, or was there before.
+            self.alive().is_ok() && from(state)
         });
         if matches!(claim, Claim::Theirs) {
             return;
@@ -343,6 +358,7 @@ impl Engine {
         let (shared, id, slot) = (self.shared.clone(), id.clone(), slot.clone());
         let owner = Owner::of(&id);
         let task = async move {
+            let _settles = SettleOnPanic { slot: slot.clone(), id: id.clone() };
             if let Some(space) = former {
                 // Whatever it says: it has ended, and recovery finds what there is.
                 let _ = space.incarnation.close().await;
@@ -372,6 +388,27 @@ async fn open(shared: &Arc<Shared>, id: &SpaceId) -> SlotState {
             SlotState::Open(Space { incarnation: Incarnation::new(shared.context.clone(), opened) })
         }
         Err(not) => SlotState::Broken(not.error, Box::new(not.report)),
+    }
+}
+
+/// A panic while a space is made, opened or repaired is a bug of the engine: whoever waits for it gets an error.
+struct SettleOnPanic {
+    slot: Arc<Slot>,
+    id: SpaceId,
+}
+
+impl Drop for SettleOnPanic {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let error = Error::new(ErrorKind::Failed, "the engine panicked on this space: a bug of the engine")
+            .in_space(&self.id)
+            .advice("Report it; the other spaces go on.");
+        let mut report = RecoveryReport::new(&self.id);
+        report.status = RecoveryStatus::Failed;
+        report.error = Some(error.to_string());
+        self.slot.settle(SlotState::Broken(error, Box::new(report)));
     }
 }
 
