@@ -47,7 +47,8 @@ pub(crate) async fn create_space(
     };
     if let Err(e) = root.rename(&building, &id.dir_name()).await {
         remove_tree(&root, &building).await;
-        return Err(undone(e));
+        // The error is to name what stands in the way, not what was to take its place.
+        return Err(undone(IoError { path: root.path().join(id.dir_name()), ..e }));
     }
     root.sync().await.map_err(|e| NotCreated::RootInDoubt(creation_error(id, e)))?;
     // The handles were opened under the name that is gone; errors are to name the one that is there.
