@@ -206,6 +206,10 @@ id64!(
     SegmentNo
 );
 id64!(
+    /// Number of a table within its space; orders names for people and carries no other meaning.
+    TableNo
+);
+id64!(
     /// Number of a manifest within its space: the highest that verifies is the current one.
     Generation
 );
@@ -224,6 +228,11 @@ impl fmt::Display for SegmentNo {
         write!(f, "{:016}", self.0)
     }
 }
+impl fmt::Display for TableNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016}", self.0)
+    }
+}
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016}", self.0)
@@ -235,6 +244,13 @@ impl SegmentNo {
     #[must_use]
     pub const fn next(self) -> SegmentNo {
         SegmentNo(self.0 + 1)
+    }
+}
+impl TableNo {
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> TableNo {
+        TableNo(self.0 + 1)
     }
 }
 impl Generation {

@@ -3,6 +3,10 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+mod range;
+
+pub use range::KeyRange;
+
 /// Longest key, in bytes, that is kept in place.
 const SHORT: usize = 22;
 const _: () =

@@ -50,9 +50,20 @@ pub const EPOCH_MAX: u32 = (1 << (64 - LSN_COUNTER_BITS)) - 1;
 pub const SEGMENTS_MAX: usize = 4096;
 /// Past epochs whose end the manifest remembers, to answer `outcome(lsn)`.
 pub const EPOCH_ENDS_MAX: usize = 4096;
+/// Longest bound of a key range in bytes: what a manifest keeps of a table's first and last key.
+pub const BOUND_MAX: usize = 256;
+const _: () =
+    assert!(BOUND_MAX <= KEY_MAX && BOUND_MAX < u16::MAX as usize, "lengths of bounds are 16 bits on disk");
+/// Most live tables of one space. Tables grow with their tier, so that even a huge one has fewer.
+pub const TABLES_MAX: usize = 4096;
+/// Most tables in the hot tier of one space: each may have to be looked into by a read. Flushes wait beyond it.
+pub const HOT_TABLES_MAX: usize = 64;
+const _: () = assert!(HOT_TABLES_MAX < TABLES_MAX, "a full hot tier leaves room for the others");
+/// Longest entry of a table in a manifest: its numbers, and two bounds with their lengths.
+pub const TABLE_ENTRY_MAX: usize = 108 + 2 * (2 + BOUND_MAX);
 /// Longest manifest body in bytes; a decoder refuses more before it allocates.
-pub const MANIFEST_MAX: usize = 1024 * 1024;
+pub const MANIFEST_MAX: usize = 4 * 1024 * 1024;
 const _: () = assert!(
-    SEGMENTS_MAX * 64 + EPOCH_ENDS_MAX * 16 + PAGE <= MANIFEST_MAX,
+    SEGMENTS_MAX * 64 + EPOCH_ENDS_MAX * 16 + TABLES_MAX * TABLE_ENTRY_MAX + PAGE <= MANIFEST_MAX,
     "a manifest with every list full must fit"
 );

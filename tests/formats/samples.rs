@@ -1,7 +1,9 @@
 //! One value of every format, as the goldens hold it: small, and with every field different from its neighbours.
-use bulkhead::ids::{Epoch, FileUid, Generation, Lsn, SegmentNo, SpaceId, SpaceUid};
+use bulkhead::ids::{Epoch, FileUid, Generation, Lsn, SegmentNo, SpaceId, SpaceUid, TableNo};
 use bulkhead::limits::SECTOR;
-use bulkhead::manifest::{EpochEnd, Manifest, ManifestName, SegmentEnd, SegmentEntry, Version};
+use bulkhead::manifest::{
+    EpochEnd, KeyRange, Manifest, ManifestName, SegmentEnd, SegmentEntry, TableEntry, Tables, Version,
+};
 use bulkhead::space::Identity;
 use bulkhead::wal::frame::{FrameHead, FrameKind, Link, Place, begin, encode_seal, finish, put_mark};
 use bulkhead::wal::operation::Operation;
@@ -108,12 +110,42 @@ pub fn manifest_name() -> ManifestName {
     ManifestName { generation: Generation::from_raw(7), file: FileUid::from_raw(0xf11e_0000_0000_0007) }
 }
 
+fn table(number: u64, range: KeyRange) -> TableEntry {
+    TableEntry {
+        number: TableNo::from_raw(number),
+        file: FileUid::from_raw(0xf11e_1000_0000_0000 + number),
+        origin: space_uid(),
+        len: 0x1_2345 + number,
+        footer_crc: 0xf007_0000 + number as u32,
+        range,
+        entries: 100 + number,
+        tombstones: 20 + number,
+        range_tombstones: number,
+        bytes: 5000 + number,
+        lowest: Lsn::from_raw(number),
+        highest: lsn(3),
+        priority: -(number as i32),
+        touched_ms: 1_795_000_000_000 + number,
+    }
+}
+
+/// Two overlapping hot tables, the older one first; two warm ones; a cold one up to the end of all keys.
+fn tables() -> Tables {
+    let range = |lower: &[u8], upper: &[u8]| KeyRange::new(lower, Some(upper)).unwrap();
+    Tables {
+        hot: vec![table(5, range(b"alpha", b"omega")), table(4, range(b"beta", b"gamma\0"))],
+        warm: vec![table(1, range(b"a", b"m")), table(2, range(b"m", b"z"))],
+        cold: vec![table(3, KeyRange::new(b"k", None).unwrap())],
+    }
+}
+
 pub fn manifest() -> Manifest {
     let version = Version {
         epoch: Epoch::from_raw(2).unwrap(),
-        flushed: Lsn::ZERO,
+        flushed: lsn(3),
         durable: lsn(4),
         next_segment: SegmentNo::from_raw(4),
+        next_table: TableNo::from_raw(6),
         segments: vec![
             SegmentEntry {
                 number: SegmentNo::from_raw(2),
@@ -123,6 +155,7 @@ pub fn manifest() -> Manifest {
             SegmentEntry { number: SegmentNo::from_raw(3), file: segment_id().file, end: None },
         ],
         epoch_ends: vec![EpochEnd { last: Epoch::from_raw(1).unwrap().first_lsn().advance(41) }],
+        tables: tables(),
     };
     Manifest { name: manifest_name(), identity: identity(), version }
 }

@@ -158,7 +158,8 @@ fn field_changes() -> impl Strategy<Value = Vec<(usize, Vec<u8>)>> {
         Just(vec![0xff; 8]),
         Just(vec![0; 8]),
     ];
-    vec((0usize..220, word), 1..4)
+    // The front of every format, and the lists of a manifest behind its first kilobyte of tables.
+    vec((0usize..640, word), 1..4)
 }
 
 fn config() -> ProptestConfig {
@@ -288,11 +289,21 @@ fn frames_of(bytes: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn a_count_without_its_bytes_takes_no_memory() {
     let format = formats().into_iter().find(|f| f.name == "MANIFEST").unwrap();
-    for (segments, ends) in [(4096u32, 0u32), (0, 4096), (u32::MAX, u32::MAX)] {
+    // Segments, epoch ends, hot, warm and cold tables.
+    for counts in [
+        [4096, 0, 0, 0, 0],
+        [0, 4096, 0, 0, 0],
+        [2, 1, 64, 0, 0],
+        [2, 1, 2, 4096, 0],
+        [2, 1, 2, 2, 4096],
+        [u32::MAX; 5],
+    ] {
         let mut bytes = format.valid.clone();
         for start in [0, PAGE] {
-            bytes[start + 104..start + 108].copy_from_slice(&segments.to_le_bytes());
-            bytes[start + 108..start + 112].copy_from_slice(&ends.to_le_bytes());
+            for (i, count) in counts.iter().enumerate() {
+                let at = start + 112 + 4 * i;
+                bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(*count));
+            }
         }
         reseal(&format, &mut bytes);
         let (read, peak) = peak_of(|| manifest::decode(&bytes, samples::manifest_name(), None));

@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "engine/src/limits.rs",
     "engine/src/manifest/format.rs",
     "engine/src/manifest/version.rs",
+    "engine/src/manifest/tables.rs",
     "engine/src/recovery/cases.rs",
 ];
 

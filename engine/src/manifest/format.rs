@@ -13,21 +13,33 @@
 //! 48 space   [u8;16] space uid
 //! 64 created u64    milliseconds since the Unix epoch, of the space
 //! 72 epoch   u32 · 76 zero u32
-//! 80 flushed u64 · 88 durable u64 · 96 next segment number u64
-//! 104 counts: segments u32, epoch ends u32, tables u32 (zero so far), heat bytes u32 (zero so far)
-//! 120 id     u16 length, bytes
+//! 80 flushed u64 · 88 durable u64 · 96 next segment number u64 · 104 next table number u64
+//! 112 counts: segments, epoch ends, hot tables, warm tables, cold tables, heat bytes (zero so far): u32 each
+//! 136 id     u16 length, bytes
 //!     segments   { number u64, file u64, state u8 (0 open, 1 ended), [len u64, last u64, chain u32] } *
 //!     epoch ends { last u64 } *
+//!     tables     { table } *, hot oldest first, then warm and cold by key
+//! table :=
+//!  0 number u64 · 8 file u64 · 16 origin [u8;16] · 32 len u64 · 40 footer crc u32 · 44 priority i32
+//! 48 entries u64 · 56 tombstones u64 · 64 range tombstones u64 · 72 bytes u64
+//! 80 lowest LSN u64 · 88 highest LSN u64 · 96 touched u64, milliseconds since the Unix epoch
+//! 104 lower bound u16 length, bytes · upper bound u16 length (0xffff: the end of all keys), bytes
 //! ```
+use super::tables::{TableEntry, Tables, Tier};
 use super::version::{EpochEnd, SegmentEnd, SegmentEntry, Version};
 use crate::codec::{Piece, Reader, align_up, checksum, identity_tag};
 use crate::identity::Identity;
-use crate::ids::{Epoch, FileUid, Generation, Lsn, SegmentNo, SpaceId, SpaceUid};
-use crate::limits::{EPOCH_ENDS_MAX, MANIFEST_MAX, PAGE, SEGMENTS_MAX, SPACE_ID_MAX};
+use crate::ids::{Epoch, FileUid, Generation, Lsn, SegmentNo, SpaceId, SpaceUid, TableNo};
+use crate::key::KeyRange;
+use crate::limits::{
+    EPOCH_ENDS_MAX, HOT_TABLES_MAX, MANIFEST_MAX, PAGE, SEGMENTS_MAX, SPACE_ID_MAX, TABLES_MAX,
+};
 
 const MAGIC: [u8; 8] = *b"BHMANIFS";
 const CRC_AT: usize = 16;
 const LEN_AT: usize = 20;
+/// Length of an upper bound that is the end of all keys.
+const NO_BOUND: u16 = u16::MAX;
 /// Format level of manifests that this release writes.
 pub const MANIFEST_LEVEL: u32 = 1;
 
@@ -82,11 +94,12 @@ pub fn encode(m: &Manifest) -> Vec<u8> {
     c.extend_from_slice(&m.identity.created_ms.to_le_bytes());
     c.extend_from_slice(&v.epoch.raw().to_le_bytes());
     c.extend_from_slice(&[0; 4]);
-    for lsn in [v.flushed.raw(), v.durable.raw(), v.next_segment.raw()] {
-        c.extend_from_slice(&lsn.to_le_bytes());
+    for n in [v.flushed.raw(), v.durable.raw(), v.next_segment.raw(), v.next_table.raw()] {
+        c.extend_from_slice(&n.to_le_bytes());
     }
-    for count in [v.segments.len() as u32, v.epoch_ends.len() as u32, 0, 0] {
-        c.extend_from_slice(&count.to_le_bytes());
+    let tiers = Tier::ALL.map(|tier| v.tables.tier(tier).len());
+    for count in [v.segments.len(), v.epoch_ends.len(), tiers[0], tiers[1], tiers[2], 0] {
+        c.extend_from_slice(&(count as u32).to_le_bytes());
     }
     let id = m.identity.id.as_str().as_bytes();
     c.extend_from_slice(&(id.len() as u16).to_le_bytes());
@@ -104,6 +117,7 @@ pub fn encode(m: &Manifest) -> Vec<u8> {
     for e in &v.epoch_ends {
         c.extend_from_slice(&e.last.raw().to_le_bytes());
     }
+    v.tables.iter().for_each(|(_, table)| encode_table(&mut c, table));
     assert!(c.len() <= MANIFEST_MAX, "a manifest of {} bytes is longer than its limit", c.len());
     let len = c.len() as u32;
     c[LEN_AT..LEN_AT + 4].copy_from_slice(&len.to_le_bytes());
@@ -118,6 +132,23 @@ pub fn encode(m: &Manifest) -> Vec<u8> {
     }
     file.resize(2 * stride, 0);
     file
+}
+
+fn encode_table(c: &mut Vec<u8>, t: &TableEntry) {
+    c.extend_from_slice(&t.number.raw().to_le_bytes());
+    c.extend_from_slice(&t.file.raw().to_le_bytes());
+    c.extend_from_slice(&t.origin.0);
+    c.extend_from_slice(&t.len.to_le_bytes());
+    c.extend_from_slice(&t.footer_crc.to_le_bytes());
+    c.extend_from_slice(&t.priority.to_le_bytes());
+    let numbers = [t.entries, t.tombstones, t.range_tombstones, t.bytes];
+    for n in numbers.into_iter().chain([t.lowest.raw(), t.highest.raw(), t.touched_ms]) {
+        c.extend_from_slice(&n.to_le_bytes());
+    }
+    c.extend_from_slice(&(t.range.lower().len() as u16).to_le_bytes());
+    c.extend_from_slice(t.range.lower());
+    c.extend_from_slice(&t.range.upper().map_or(NO_BOUND, |u| u.len() as u16).to_le_bytes());
+    c.extend_from_slice(t.range.upper().unwrap_or_default());
 }
 
 /// Takes `file`, the content of the manifest file `name`, for a manifest if one of its copies verifies.
@@ -160,8 +191,14 @@ fn decode_copy(bytes: &[u8], offset: u64, name: ManifestName, uid: Option<SpaceU
     }
     let (flushed, durable) = (Lsn::from_raw(r.u64()?), Lsn::from_raw(r.u64()?));
     let next_segment = SegmentNo::from_raw(r.u64()?);
-    let (segments, ends) = (r.u32()? as usize, r.u32()? as usize);
-    if segments > SEGMENTS_MAX || ends > EPOCH_ENDS_MAX || r.u32()? != 0 || r.u32()? != 0 {
+    let next_table = TableNo::from_raw(r.u64()?);
+    let mut counts = [0; 6];
+    for count in &mut counts {
+        *count = r.u32()? as usize;
+    }
+    let [segments, ends, hot, warm, cold, heat] = counts;
+    let tables_fit = hot <= HOT_TABLES_MAX && warm <= TABLES_MAX && cold <= TABLES_MAX;
+    if segments > SEGMENTS_MAX || ends > EPOCH_ENDS_MAX || !tables_fit || heat != 0 {
         return None;
     }
     let id_len = usize::from(r.u16()?);
@@ -172,7 +209,9 @@ fn decode_copy(bytes: &[u8], offset: u64, name: ManifestName, uid: Option<SpaceU
     let segments = (0..segments).map(|_| decode_segment(&mut r)).collect::<Option<Vec<_>>>()?;
     let epoch_ends =
         (0..ends).map(|_| Some(EpochEnd { last: Lsn::from_raw(r.u64()?) })).collect::<Option<Vec<_>>>()?;
-    let version = Version { epoch, flushed, durable, next_segment, segments, epoch_ends };
+    let mut tables = |count| (0..count).map(|_| decode_table(&mut r)).collect::<Option<Vec<_>>>();
+    let tables = Tables { hot: tables(hot)?, warm: tables(warm)?, cold: tables(cold)? };
+    let version = Version { epoch, flushed, durable, next_segment, next_table, segments, epoch_ends, tables };
     let rest_is_zero = r.is_empty() && bytes[len..].iter().all(|&b| b == 0);
     (rest_is_zero && version.check().is_ok()).then_some(Manifest {
         name,
@@ -191,9 +230,64 @@ fn decode_segment(r: &mut Reader<'_>) -> Option<SegmentEntry> {
     Some(SegmentEntry { number, file, end })
 }
 
+fn decode_table(r: &mut Reader<'_>) -> Option<TableEntry> {
+    let (number, file) = (TableNo::from_raw(r.u64()?), FileUid::from_raw(r.u64()?));
+    let origin = SpaceUid(r.array()?);
+    let (len, footer_crc) = (r.u64()?, r.u32()?);
+    let priority = i32::from_le_bytes(r.array()?);
+    let (entries, tombstones, range_tombstones, bytes) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+    let (lowest, highest) = (Lsn::from_raw(r.u64()?), Lsn::from_raw(r.u64()?));
+    let touched_ms = r.u64()?;
+    Some(TableEntry {
+        number,
+        file,
+        origin,
+        len,
+        footer_crc,
+        range: decode_range(r)?,
+        entries,
+        tombstones,
+        range_tombstones,
+        bytes,
+        lowest,
+        highest,
+        priority,
+        touched_ms,
+    })
+}
+
+fn decode_range(r: &mut Reader<'_>) -> Option<KeyRange> {
+    let lower_len = usize::from(r.u16()?);
+    let lower = r.bytes(lower_len)?;
+    let upper = match r.u16()? {
+        NO_BOUND => None,
+        len => Some(r.bytes(usize::from(len))?),
+    };
+    KeyRange::new(lower, upper)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn table(number: u64, range: KeyRange) -> TableEntry {
+        TableEntry {
+            number: TableNo::from_raw(number),
+            file: FileUid::from_raw(0x100 + number),
+            origin: SpaceUid([number as u8; 16]),
+            len: 8192 + number,
+            footer_crc: 77,
+            range,
+            entries: 5,
+            tombstones: 2,
+            range_tombstones: 1,
+            bytes: 123,
+            lowest: Lsn::from_raw(3),
+            highest: Lsn::from_raw(9),
+            priority: -4,
+            touched_ms: 1_700_000_000_001,
+        }
+    }
 
     fn sample() -> Manifest {
         let end = SegmentEnd { len: 4096 * 3, last: Lsn::from_raw(17), chain: 99 };
@@ -206,9 +300,10 @@ mod tests {
             },
             version: Version {
                 epoch: Epoch::from_raw(2).unwrap(),
-                flushed: Lsn::ZERO,
+                flushed: Lsn::from_raw(9),
                 durable: Lsn::from_raw(17),
                 next_segment: SegmentNo::from_raw(3),
+                next_table: TableNo::from_raw(5),
                 segments: vec![
                     SegmentEntry {
                         number: SegmentNo::from_raw(1),
@@ -218,6 +313,11 @@ mod tests {
                     SegmentEntry { number: SegmentNo::from_raw(2), file: FileUid::from_raw(2), end: None },
                 ],
                 epoch_ends: vec![EpochEnd { last: Lsn::from_raw(17) }],
+                tables: Tables {
+                    hot: vec![table(3, KeyRange::all()), table(2, KeyRange::covering(b"b", b"x"))],
+                    warm: vec![table(1, KeyRange::covering(b"a", b"m"))],
+                    cold: vec![table(4, KeyRange::new(b"q", None).unwrap())],
+                },
             },
         }
     }
@@ -246,6 +346,34 @@ mod tests {
             }
             assert_eq!(decode(&other, m.name, None), None, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_manifest_with_every_list_full_and_every_bound_long_fits() {
+        let mut m = sample();
+        let bound =
+            |n: usize| [vec![1; crate::limits::BOUND_MAX - 2], (n as u16).to_be_bytes().to_vec()].concat();
+        let entry = |n: usize| table(n as u64, KeyRange::new(&bound(n), Some(&bound(n + 1))).unwrap());
+        let v = &mut m.version;
+        v.next_table = TableNo::from_raw(TABLES_MAX as u64);
+        v.tables = Tables {
+            hot: (0..HOT_TABLES_MAX).map(entry).collect(),
+            warm: (HOT_TABLES_MAX..TABLES_MAX / 2).map(entry).collect(),
+            cold: (TABLES_MAX / 2..TABLES_MAX).map(entry).collect(),
+        };
+        let end = SegmentEnd { len: 8192, last: Lsn::from_raw(17), chain: 1 };
+        let segment =
+            |n| SegmentEntry { number: SegmentNo::from_raw(n), file: FileUid::from_raw(n), end: Some(end) };
+        v.next_segment = SegmentNo::from_raw(SEGMENTS_MAX as u64);
+        v.segments = (0..SEGMENTS_MAX as u64).map(segment).collect();
+        v.epoch_ends = (1..=EPOCH_ENDS_MAX as u64).map(|n| EpochEnd { last: Lsn::from_raw(n) }).collect();
+        assert_eq!(decode(&encode(&m), m.name, None), Some(m.clone()));
+        let fewer =
+            Version { tables: Tables { cold: Vec::new(), ..m.version.tables.clone() }, ..m.version.clone() };
+        let cold = m.version.tables.cold.len();
+        let len = |version: &Version| encode(&Manifest { version: version.clone(), ..m.clone() }).len();
+        let each = (len(&m.version) - len(&fewer)) / 2 / cold;
+        assert!(each <= crate::limits::TABLE_ENTRY_MAX, "an entry takes {each} bytes");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The manifest: which files a space consists of. One immutable file a generation; the highest that verifies counts.
 mod format;
 mod switch;
+mod tables;
 mod version;
 
+pub use crate::key::KeyRange;
 pub use format::{Manifest, ManifestName, decode, encode};
 pub use switch::{Current, SwitchError, switch};
-pub use version::{Edit, EpochEnd, SegmentEnd, SegmentEntry, Version};
+pub use tables::{TableEntry, Tables, Tier, parse_table_file_name, table_file_name};
+pub use version::{Edit, EpochEnd, LiveFile, SegmentEnd, SegmentEntry, Version};

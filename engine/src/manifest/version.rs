@@ -1,6 +1,9 @@
-//! What a space consists of, as a plain value: live segments, epochs, watermarks. Edits are applied purely.
-use crate::ids::{Epoch, FileUid, Lsn, SegmentNo};
+//! What a space consists of, as a plain value: live segments and tables, epochs, watermarks. Edits are applied purely.
+use super::tables::{TableEntry, Tables, Tier, table_file_name};
+use crate::ids::{Epoch, FileUid, Lsn, SegmentNo, SpaceUid, TableNo};
 use crate::limits::{EPOCH_ENDS_MAX, SEGMENTS_MAX};
+use crate::paths::WAL_DIR;
+use crate::wal::segment::SegmentId;
 
 /// Where a segment's frames end, once that is known for good. Bytes past it are dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,16 +32,32 @@ pub struct EpochEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     pub epoch: Epoch,
-    /// All commits up to here are in tables. None yet: zero.
+    /// All commits up to here are in tables, and none above. None yet: zero.
     pub flushed: Lsn,
     /// Durable when this was written.
     pub durable: Lsn,
     /// Numbers are given once: the next one.
     pub next_segment: SegmentNo,
+    /// As [`Version::next_segment`], of tables.
+    pub next_table: TableNo,
     /// Live segments, in log order.
     pub segments: Vec<SegmentEntry>,
     /// Ends of past epochs, ascending; the oldest are dropped beyond [`EPOCH_ENDS_MAX`].
     pub epoch_ends: Vec<EpochEnd>,
+    /// Live tables.
+    pub tables: Tables,
+}
+
+/// A file that a version names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveFile {
+    /// The directory within the space's.
+    pub dir: &'static str,
+    /// The file's name within it.
+    pub name: String,
+    pub file: FileUid,
+    /// Its length in bytes where the version knows it: a table has exactly that, an ended segment at least.
+    pub len: Option<u64>,
 }
 
 /// A change of a version.
@@ -56,6 +75,16 @@ pub enum Edit {
     Durable { lsn: Lsn },
     /// Repair, on explicit order: the log ends with `last`, whatever was durable once; the segment `file` with `end`.
     CutBack { last: Lsn, file: Option<(FileUid, SegmentEnd)> },
+    /// All commits up to `last` are in tables. The segments that held them go by [`Edit::Drop`], in the same edit.
+    Flush { last: Lsn },
+    /// One more table: the newest of hot, or by its key in warm and cold. Raises the next table number above its own.
+    AddTable { tier: Tier, entry: TableEntry },
+    /// A table goes. Of hot tables the older ones of the same keys go first.
+    DropTable { tier: Tier, file: FileUid },
+    /// Only the upper part of a table's range still counts; see [`TableEntry`]. Order in hot as for dropping.
+    TrimTable { tier: Tier, entry: TableEntry },
+    /// Hot tables that are neighbours in age, named oldest first, become others in the same place of the age order.
+    MergeHot { old: Vec<FileUid>, new: Vec<TableEntry> },
 }
 
 impl Version {
@@ -67,9 +96,28 @@ impl Version {
             flushed: Lsn::ZERO,
             durable: Lsn::ZERO,
             next_segment: SegmentNo::from_raw(1),
+            next_table: TableNo::from_raw(1),
             segments: Vec::new(),
             epoch_ends: Vec::new(),
+            tables: Tables::default(),
         }
+    }
+
+    /// Every file that this version of the space `space` consists of, beside SPACE and the manifest itself: log
+    /// segments, then tables tier by tier. What is not among them is dead.
+    pub fn files(&self, space: SpaceUid) -> impl Iterator<Item = LiveFile> {
+        let segments = self.segments.iter().map(move |s| LiveFile {
+            dir: WAL_DIR,
+            name: SegmentId { space, file: s.file, number: s.number }.file_name(),
+            file: s.file,
+            len: s.end.map(|end| end.len),
+        });
+        segments.chain(self.tables.iter().map(|(tier, t)| LiveFile {
+            dir: tier.dir(),
+            name: table_file_name(t.number, t.file),
+            file: t.file,
+            len: Some(t.len),
+        }))
     }
 
     /// Whether `edits`, which add one segment, leave no more segments than a manifest can list.
@@ -94,7 +142,7 @@ impl Version {
     }
 
     fn apply_one(&mut self, edit: &Edit) {
-        match *edit {
+        match edit.clone() {
             Edit::RaiseEpoch { last } => {
                 if last > self.epoch_ends.last().map_or(Lsn::ZERO, |e| e.last) {
                     self.epoch_ends.push(EpochEnd { last });
@@ -131,7 +179,27 @@ impl Version {
                     entry.end = Some(end);
                 }
             }
+            Edit::Flush { last } => {
+                assert!(last > self.flushed, "a flush takes commits that no table holds");
+                self.flushed = last;
+            }
+            Edit::AddTable { tier, entry } => {
+                self.number(entry.number);
+                self.tables.add(tier, entry);
+            }
+            Edit::DropTable { tier, file } => self.tables.drop(tier, file),
+            Edit::TrimTable { tier, entry } => self.tables.trim(tier, entry),
+            Edit::MergeHot { old, new } => {
+                new.iter().for_each(|entry| self.number(entry.number));
+                self.tables.merge_hot(&old, &new);
+            }
         }
+    }
+
+    /// Takes the number of a new table.
+    fn number(&mut self, number: TableNo) {
+        assert!(number >= self.next_table, "table numbers are given once");
+        self.next_table = number.next();
     }
 
     /// What must hold of every version, also of one that was read.
@@ -158,7 +226,13 @@ impl Version {
         if open_then_ended {
             return Err("only the last segments of the list may still grow");
         }
-        Ok(())
+        if self.flushed > self.durable {
+            return Err("what was flushed is durable");
+        }
+        if self.tables.iter().any(|(_, t)| t.highest > self.flushed) {
+            return Err("tables hold nothing above what was flushed");
+        }
+        self.tables.check(self.next_table)
     }
 }
 
@@ -190,6 +264,70 @@ mod tests {
             Edit::Durable { lsn: Lsn::from_raw(3) },
         ]);
         assert_eq!((w.segments.len(), w.next_segment.raw(), w.durable), (1, 3, Lsn::from_raw(5)));
+    }
+
+    fn table(number: TableNo, highest: u64) -> TableEntry {
+        TableEntry {
+            number,
+            file: FileUid::from_raw(100 + number.raw()),
+            origin: SpaceUid([1; 16]),
+            len: 4096,
+            footer_crc: 1,
+            range: crate::key::KeyRange::all(),
+            entries: 2,
+            tombstones: 0,
+            range_tombstones: 0,
+            bytes: 10,
+            lowest: Lsn::from_raw(1),
+            highest: Lsn::from_raw(highest),
+            priority: 0,
+            touched_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_flush_adds_its_table_and_drops_its_segments_and_files_names_all() {
+        let (a, b) = (FileUid::from_raw(10), FileUid::from_raw(11));
+        let v = Version::new();
+        let v = v.apply(&[
+            Edit::Add { number: v.next_segment, file: a },
+            Edit::Add { number: v.next_segment.next(), file: b },
+            Edit::Durable { lsn: Lsn::from_raw(5) },
+        ]);
+        let entry = table(v.next_table, 5);
+        let w = v.apply(&[
+            Edit::AddTable { tier: Tier::Hot, entry },
+            Edit::Flush { last: Lsn::from_raw(5) },
+            Edit::Drop { file: a },
+        ]);
+        assert_eq!((w.flushed.raw(), w.next_table.raw()), (5, 2));
+        let files = w.files(SpaceUid([1; 16])).map(|f| format!("{}/{} {:?}", f.dir, f.name, f.len));
+        let expected = [
+            "wal/0000000000000002-000000000000000b.wal None",
+            "hot/0000000000000001-0000000000000065.tbl Some(4096)",
+        ];
+        assert_eq!(files.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "what was flushed is durable")]
+    fn nothing_is_flushed_ahead_of_the_log() {
+        let _ = Version::new().apply(&[Edit::Flush { last: Lsn::from_raw(1) }]);
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing above what was flushed")]
+    fn a_table_holds_nothing_above_what_was_flushed() {
+        let v = Version::new();
+        let _ = v.apply(&[Edit::AddTable { tier: Tier::Hot, entry: table(v.next_table, 1) }]);
+    }
+
+    #[test]
+    #[should_panic(expected = "given once")]
+    fn a_table_number_is_given_once() {
+        let v = Version::new();
+        let add = Edit::AddTable { tier: Tier::Hot, entry: table(v.next_table, 1) };
+        let _ = v.apply(&[add.clone(), add]);
     }
 
     #[test]
