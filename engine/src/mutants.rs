@@ -29,6 +29,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("fence-reaches-all", "a fence of one space fences its neighbours"),
     ("corruption-as-torn-tail", "damage in front of a durable watermark is taken for a torn tail"),
     ("proven-end-is-a-mark", "recovery takes a seal or pad that nobody synced for the proven end of the log"),
+    ("link-names-a-mark", "a link names the seal in front of it, which nobody synced"),
     (
         "engine-file-trusted",
         "`.engine` is believed although the process that wrote it may never have synced it",

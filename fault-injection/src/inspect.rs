@@ -55,6 +55,16 @@ impl World {
         self.state().disk.find(path, names(view)).is_some()
     }
 
+    /// The names in a directory in that view, sorted; none if `dir` is no directory. The durable view needs only the
+    /// names in it to be durable, not its own.
+    #[must_use]
+    pub fn names_in(&self, dir: &str, view: View) -> Vec<String> {
+        let state = self.state();
+        let found = state.disk.find(dir, names(View::Seen)).or_else(|| state.disk.find(dir, names(view)));
+        let Some(dir) = found.and_then(|ino| state.disk.dir(ino)) else { return Vec::new() };
+        names(view)(dir).keys().map(ToString::to_string).collect()
+    }
+
     /// Every name, sorted by path.
     #[must_use]
     pub fn tree(&self, view: View) -> Vec<TreeEntry> {

@@ -2,6 +2,7 @@
 use crate::adapter::{Boot, simulate};
 use crate::client::Client;
 use crate::failure::{Failure, Guarantee};
+use crate::manifests;
 use crate::model::{Existence, Harm};
 use crate::plan::{self, At, DamageKind, End, Errors, How, Junk, Op, Opening, Run, Step};
 use crate::probe::{Probe, Probes};
@@ -249,6 +250,11 @@ impl Execution {
         machine.kill().await;
         if before.is_some_and(|before| before != world.fingerprint("")) {
             story.fail(Failure::new(Guarantee::G7Determinism, "a machine that was off changed its disk"));
+        }
+        for i in 0..story.len() {
+            if let Err(failure) = manifests::check(world, &story.model(i)) {
+                story.fail(failure);
+            }
         }
         self.cut(how);
     }

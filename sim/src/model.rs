@@ -169,6 +169,12 @@ impl Model {
         self.power
     }
 
+    /// Everything up to here was acknowledged, whatever it was said to survive.
+    #[must_use]
+    pub fn acknowledged_up_to(&self) -> Lsn {
+        Lsn::from_raw(self.power.max(self.process))
+    }
+
     /// Whether an unsettled batch would be torn by a crash now.
     #[must_use]
     pub fn has_unsettled_batch(&self) -> bool {

@@ -472,7 +472,7 @@ impl<F: Clone> Line<F> {
         let w = self.writing.take().expect("a write was under way");
         let active = self.active.as_mut().expect("frames go to the active segment");
         active.chain = chain;
-        if w.kind == FrameKind::Commits {
+        if w.kind == FrameKind::Commits || mutants::on("link-names-a-mark") {
             active.end = (active.offset, chain);
         }
         assert!(w.last >= self.written && w.last <= self.last, "writes return in order");

@@ -207,3 +207,39 @@ fn a_commit_that_nobody_waits_for_is_not_written_until_somebody_asks() {
     assert_eq!((disk.line.written(), disk.line.durable()), (disk.line.last(), Lsn::ZERO));
     assert!(disk.sync.is_none());
 }
+
+#[test]
+fn a_link_passes_over_a_seal_that_was_written_and_not_synced() {
+    // What broke: the link named the seal, power was lost, and a healthy log read as one that had lost data. The seal's
+    // write returns before the commit that rotates the log is ordered, or after.
+    for returned_before in [true, false] {
+        let mut disk = Disk::new();
+        disk.prepare(8192);
+        assert!(disk.order(1500));
+        disk.line.want_power(disk.line.last());
+        disk.start();
+        disk.answer_write();
+        disk.start();
+        disk.answer_sync();
+        disk.prepare(8192);
+        disk.line.want_seal();
+        let (first, before_seal) = disk.line.position().expect("a segment is active");
+        disk.start();
+        assert!(disk.write.is_some(), "the seal's write is under way");
+        if returned_before {
+            disk.answer_write();
+        }
+        assert!(disk.order(2000), "there is room in the next segment");
+        disk.line.want_power(disk.line.last());
+        disk.answer_write();
+        disk.start();
+        let (second, _) = disk.line.position().expect("a segment is active");
+        assert!(first != second, "the log rotated, and nobody synced the seal");
+        let link = disk.line.predecessor().expect("the first segment ended");
+        assert_eq!((link.len, link.last), (before_seal, Epoch::ZERO.next().unwrap().first_lsn()));
+        disk.answer_write();
+        disk.start();
+        disk.answer_sync();
+        assert_eq!(disk.line.durable(), disk.line.last());
+    }
+}
