@@ -81,6 +81,9 @@ pub fn draw(seed: u64) -> Run {
     let faults = if d.chance(1, 3) { FaultPlan::crashes_only() } else { faults(&mut d, &spaces) };
     let mut run = Run { seed, profile, options, faults, spaces, steps: Vec::new() };
     let mut swarm = Swarm::new(&mut d);
+    if Draw::new(mix(seed, 0xD0_2E)).chance(1, 10) {
+        drowsy(&mut run, &mut swarm);
+    }
     let acts = d.within(2, 4);
     let ops = d.within(200, 260) / acts + 1;
     let nested_in = d.below(acts);
@@ -278,6 +281,20 @@ impl Swarm {
             _ => Op::Pause { ms: d.scaled(self.pause_max) as u16 },
         }
     }
+}
+
+/// Logs that are sealed whenever they are quiet for a moment, on a disk that is slow now and then, and rotate often: so
+/// that a commit that needs the next segment comes while the seal of this one is being written.
+fn drowsy(run: &mut Run, swarm: &mut Swarm) {
+    run.options.segment_first = 16 * 1024;
+    run.options.segment_max = 16 * 1024;
+    run.options.memory_budget = 1 << 30;
+    run.options.idle_seal_ms = 1;
+    run.options.flush_interval_ms = 1;
+    run.faults = run.faults.clone().with(FaultKind::F23Stall, FaultRule::rate(300_000));
+    swarm.value_max = 6000;
+    swarm.pause_max = 4;
+    swarm.ops = vec![0, 0, 2, 2, 5, 17, 17];
 }
 
 fn clients(d: &mut Draw, swarm: &mut Swarm, run: &mut Run, ops: u64) {
