@@ -4,6 +4,10 @@ use crate::limits::{FRAME_MAX, PAGE, SEGMENT_FIRST, SEGMENT_MAX};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+mod tiers;
+
+pub use tiers::{Amount, TierOptions, Tiers};
+
 /// What an acknowledgement promises (guarantee G1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,6 +41,8 @@ pub struct Options {
     pub idle_seal_ms: u64,
     /// Spaces that `recover_all` opens at once.
     pub recovery_parallelism: usize,
+    /// Capacities of tiers and what moves between them, for every space.
+    pub tiers: TierOptions,
 }
 
 impl Default for Options {
@@ -50,6 +56,7 @@ impl Default for Options {
             flush_interval_ms: 200,
             idle_seal_ms: 100,
             recovery_parallelism: 4,
+            tiers: TierOptions::default(),
         }
     }
 }
@@ -58,6 +65,7 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub struct Config {
     options: Options,
+    tiers: Tiers,
 }
 
 impl Config {
@@ -75,7 +83,8 @@ impl Config {
         bounded("flush-interval-ms", o.flush_interval_ms, 1, 3_600_000)?;
         bounded("idle-seal-ms", o.idle_seal_ms, 1, 3_600_000)?;
         bounded("recovery-parallelism", o.recovery_parallelism as u64, 1, 1024)?;
-        Ok(Config { options })
+        let tiers = Tiers::new(o.tiers.clone())?;
+        Ok(Config { options, tiers })
     }
 
     /// What convenience calls wait for.
@@ -112,6 +121,16 @@ impl Config {
     #[must_use]
     pub fn idle_seal(&self) -> Duration {
         Duration::from_millis(self.options.idle_seal_ms)
+    }
+    /// Capacities of tiers and what moves between them.
+    #[must_use]
+    pub fn tiers(&self) -> &Tiers {
+        &self.tiers
+    }
+    /// Bytes at which a memtable is sealed: as configured, and at most a quarter of the memory budget.
+    #[must_use]
+    pub fn memtable_bytes(&self) -> u64 {
+        self.tiers.get().memtable_bytes.min(self.options.memory_budget / 4)
     }
     /// Spaces that `recover_all` opens at once.
     #[must_use]

@@ -46,6 +46,8 @@ pub enum Rejected {
     Value,
     /// A batch outside its bounds.
     Batch,
+    /// The space is full: its cold tier, all of its tiers, or its quota of bytes. Deletes and reads go on.
+    QuotaExceeded,
     /// An option or a combination of options.
     Config,
     /// A precondition of the write does not hold.

@@ -32,6 +32,7 @@ pub mod manifest;
 mod memtable;
 pub mod mutants;
 mod paths;
+pub mod plan;
 pub mod recovery;
 mod root;
 pub mod space;
@@ -39,7 +40,7 @@ mod sync;
 pub mod wal;
 
 pub use batch::{Batch, Expected, Precondition, WriteOptions};
-pub use config::{Config, Durability, Options};
+pub use config::{Amount, Config, Durability, Options, TierOptions, Tiers};
 pub use engine::{Engine, Listing};
 pub use error::{Error, ErrorKind, Rejected, Result};
 pub use ids::{Lsn, SpaceId};

@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "engine/src/manifest/format.rs",
     "engine/src/manifest/version.rs",
     "engine/src/manifest/tables.rs",
+    "engine/src/plan/",
     "engine/src/recovery/cases.rs",
 ];
 

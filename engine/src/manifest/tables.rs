@@ -203,6 +203,13 @@ impl Tables {
         self.hot.splice(first..first + old.len(), new.iter().cloned());
     }
 
+    /// The tables become the oldest of hot.
+    pub(super) fn add_oldest(&mut self, entries: &[TableEntry]) {
+        let disjoint = entries.windows(2).all(|w| w[0].range.ends_by(w[1].range.lower()));
+        assert!(disjoint, "what stays of a run is sorted and disjoint");
+        self.hot.splice(0..0, entries.iter().cloned());
+    }
+
     fn position(&self, tier: Tier, file: FileUid) -> usize {
         self.tier(tier).iter().position(|t| t.file == file).expect("an edit names a live table")
     }

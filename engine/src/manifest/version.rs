@@ -83,6 +83,8 @@ pub enum Edit {
     DropTable { tier: Tier, file: FileUid },
     /// Only the upper part of a table's range still counts; see [`TableEntry`]. Order in hot as for dropping.
     TrimTable { tier: Tier, entry: TableEntry },
+    /// Hot tables older than all others: what stayed of a run of the oldest ones. Their ranges are disjoint.
+    AddOldest { entries: Vec<TableEntry> },
     /// Hot tables that are neighbours in age, named oldest first, become others in the same place of the age order.
     MergeHot { old: Vec<FileUid>, new: Vec<TableEntry> },
 }
@@ -189,6 +191,10 @@ impl Version {
             }
             Edit::DropTable { tier, file } => self.tables.drop(tier, file),
             Edit::TrimTable { tier, entry } => self.tables.trim(tier, entry),
+            Edit::AddOldest { entries } => {
+                entries.iter().for_each(|entry| self.number(entry.number));
+                self.tables.add_oldest(&entries);
+            }
             Edit::MergeHot { old, new } => {
                 new.iter().for_each(|entry| self.number(entry.number));
                 self.tables.merge_hot(&old, &new);

@@ -1,0 +1,243 @@
+//! When a memtable is sealed, which sealed ones are flushed, and how writers are held back.
+//!
+//! Sealing rotates the log, so that a segment never spans two memtables; memtables are flushed in order; a flush is
+//! installed only once the log is synced up to its last LSN.
+use super::capacity::Pressure;
+use crate::config::Config;
+use crate::ids::Lsn;
+use crate::limits::HOT_TABLES_MAX;
+
+/// The memtable that takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Active {
+    /// What it takes in memory.
+    pub bytes: u64,
+    /// Bytes of log segments that only it keeps.
+    pub log_bytes: u64,
+    /// Tombstones and range deletes in it.
+    pub deletes: u64,
+}
+
+/// A sealed memtable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its last commit.
+    pub last: Lsn,
+    pub bytes: u64,
+    pub log_bytes: u64,
+}
+
+/// What there is of a space's memtables and of what they press against.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    pub active: Active,
+    /// The oldest first.
+    pub sealed: &'a [Sealed],
+    pub durable: Lsn,
+    pub hot_tables: usize,
+    /// How full cold is: puts are refused, and deletes must come down to make room.
+    pub cold: Pressure,
+    /// How full the tier is that flushes go to.
+    pub hot: Pressure,
+    /// Bytes of all memtables of the engine, in percent of its budget.
+    pub memory_percent: u64,
+    /// Whether this space borrows more memory than any other.
+    pub largest: Borrower,
+    /// Whether writes have paused.
+    pub quiet: Quiet,
+}
+
+/// Whether a space is the one to give memory back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Borrower {
+    Largest,
+    Other,
+}
+
+/// Whether writes have paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quiet {
+    Yes,
+    No,
+}
+
+/// Why a memtable is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seal {
+    /// It is as large as it may get.
+    Bytes,
+    /// The log is.
+    Log,
+    /// Memory is short, and this space has borrowed most.
+    Memory,
+    /// The space is full, and deletes wait in memory.
+    Deletes,
+}
+
+/// Memory use, in percent of the budget, from which the largest borrower flushes.
+const MEMORY_HIGH: u64 = 75;
+
+/// Whether the active memtable is to be sealed. One with nothing in it never is.
+#[must_use]
+pub fn seal(config: &Config, f: &Facts<'_>) -> Option<Seal> {
+    let o = config.tiers().get();
+    let log: u64 = f.sealed.iter().map(|s| s.log_bytes).sum::<u64>() + f.active.log_bytes;
+    let behind = !f.sealed.is_empty();
+    match () {
+        () if f.active.bytes == 0 => None,
+        () if f.active.bytes >= config.memtable_bytes() => Some(Seal::Bytes),
+        // Sealed ones wait for their flush already: sealing more frees no log earlier.
+        () if log >= o.log_bytes && !behind => Some(Seal::Log),
+        () if f.memory_percent >= MEMORY_HIGH && f.largest == Borrower::Largest && !behind => {
+            Some(Seal::Memory)
+        }
+        () if f.cold == Pressure::Full && f.active.deletes > 0 && f.quiet == Quiet::Yes && !behind => {
+            Some(Seal::Deletes)
+        }
+        () => None,
+    }
+}
+
+/// A flush: the oldest memtables become the newest hot table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlushPlan {
+    /// How many of the sealed memtables, from the oldest on.
+    pub memtables: usize,
+    /// The last commit in them. If it is not durable, the log is synced up to it before the flush is installed.
+    pub last: Lsn,
+    /// Bytes of log that go with it.
+    pub frees_log: u64,
+    /// Bytes of memory likewise.
+    pub frees_memory: u64,
+}
+
+/// Which sealed memtables to flush: the oldest, and those after it that fit into one table of a memtable's size with it.
+/// None while hot has no place for one more table: it merges first.
+#[must_use]
+pub fn flush(config: &Config, f: &Facts<'_>) -> Option<FlushPlan> {
+    if f.hot_tables >= HOT_TABLES_MAX {
+        return None;
+    }
+    let mut plan = FlushPlan { memtables: 0, last: Lsn::ZERO, frees_log: 0, frees_memory: 0 };
+    for s in f.sealed {
+        assert!(s.last > plan.last, "memtables are sealed in order");
+        if plan.memtables > 0 && plan.frees_memory + s.bytes > config.memtable_bytes() {
+            break;
+        }
+        plan.memtables += 1;
+        plan.last = s.last;
+        plan.frees_log += s.log_bytes;
+        plan.frees_memory += s.bytes;
+    }
+    (plan.memtables > 0).then_some(plan)
+}
+
+/// How much writers are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Throttle {
+    None,
+    /// Each write waits for this many microseconds a KiB.
+    Slow {
+        micros_per_kib: u64,
+    },
+    /// Writes wait until a flush or merge has ended.
+    Stop,
+}
+
+/// Sealed memtables at which writers stop.
+const SEALED_MAX: u64 = 4;
+/// The slowest pace before a stop, in microseconds a KiB: 4 MiB a second.
+const SLOWEST: u64 = 250;
+
+/// How writers are held back: not at all, then slower with each step towards the limit, then stopped.
+#[must_use]
+pub fn throttle(config: &Config, f: &Facts<'_>) -> Throttle {
+    let o = config.tiers().get();
+    let log: u64 = f.sealed.iter().map(|s| s.log_bytes).sum::<u64>() + f.active.log_bytes;
+    // Each in percent of the way from where it begins to hurt to where it must stop.
+    let part =
+        |value: u64, from: u64, to: u64| value.saturating_sub(from).saturating_mul(100) / (to - from).max(1);
+    let steps = [
+        part(f.sealed.len() as u64, 1, SEALED_MAX),
+        part(f.hot_tables as u64, 2 * o.hot_tables as u64, HOT_TABLES_MAX as u64),
+        part(log, o.log_bytes, 2 * o.log_bytes),
+        if f.hot >= Pressure::Critical { 50 } else { 0 },
+    ];
+    match steps.into_iter().max().unwrap_or(0) {
+        0 => Throttle::None,
+        100.. => Throttle::Stop,
+        step => Throttle::Slow { micros_per_kib: (SLOWEST * step / 100).max(1) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Options, TierOptions};
+
+    fn config() -> Config {
+        let tiers = TierOptions { memtable_bytes: 10_000, log_bytes: 50_000, ..TierOptions::default() };
+        Config::new(Options { tiers, ..Options::default() }).unwrap()
+    }
+
+    fn facts(sealed: &[Sealed]) -> Facts<'_> {
+        Facts {
+            active: Active { bytes: 100, log_bytes: 100, deletes: 1 },
+            sealed,
+            durable: Lsn::from_raw(100),
+            hot_tables: 0,
+            cold: Pressure::Low,
+            hot: Pressure::Low,
+            memory_percent: 0,
+            largest: Borrower::Other,
+            quiet: Quiet::Yes,
+        }
+    }
+
+    fn sealed(last: u64, bytes: u64) -> Sealed {
+        Sealed { last: Lsn::from_raw(last), bytes, log_bytes: 2 * bytes }
+    }
+
+    #[test]
+    fn each_reason_seals_and_an_empty_memtable_never_is() {
+        let c = config();
+        let f = facts(&[]);
+        assert_eq!(seal(&c, &f), None);
+        let cases = [
+            (Facts { active: Active { bytes: 10_000, ..f.active }, ..f }, Seal::Bytes),
+            (Facts { active: Active { log_bytes: 50_000, ..f.active }, ..f }, Seal::Log),
+            (Facts { memory_percent: 75, largest: Borrower::Largest, ..f }, Seal::Memory),
+            (Facts { cold: Pressure::Full, ..f }, Seal::Deletes),
+        ];
+        for (facts, why) in cases {
+            assert_eq!(seal(&c, &facts), Some(why));
+            assert_eq!(seal(&c, &Facts { active: Active { bytes: 0, ..facts.active }, ..facts }), None);
+        }
+        assert_eq!(seal(&c, &Facts { memory_percent: 75, ..f }), None, "another space has borrowed more");
+        assert_eq!(seal(&c, &Facts { cold: Pressure::Full, quiet: Quiet::No, ..f }), None);
+    }
+
+    #[test]
+    fn memtables_are_flushed_in_order_and_small_ones_together() {
+        let c = config();
+        let all = [sealed(5, 4000), sealed(7, 6000), sealed(9, 1)];
+        let plan = flush(&c, &facts(&all)).unwrap();
+        assert_eq!((plan.memtables, plan.last.raw(), plan.frees_log), (2, 7, 20_000));
+        let large = [sealed(5, 40_000), sealed(7, 1)];
+        assert_eq!(flush(&c, &facts(&large)).unwrap().memtables, 1);
+        assert_eq!(flush(&c, &facts(&[])), None);
+        assert_eq!(flush(&c, &Facts { hot_tables: HOT_TABLES_MAX, ..facts(&all) }), None);
+    }
+
+    #[test]
+    fn writers_slow_down_before_they_stop() {
+        let c = config();
+        let of =
+            |n: usize| throttle(&c, &facts(&[sealed(1, 1), sealed(2, 1), sealed(3, 1), sealed(4, 1)][..n]));
+        assert_eq!((of(0), of(1), of(4)), (Throttle::None, Throttle::None, Throttle::Stop));
+        assert!(of(1) < of(2) && of(2) < of(3) && of(3) < of(4));
+        let hot = |n| throttle(&c, &Facts { hot_tables: n, ..facts(&[]) });
+        assert!(hot(16) == Throttle::None && hot(20) < hot(40) && hot(HOT_TABLES_MAX) == Throttle::Stop);
+        assert!(throttle(&c, &Facts { hot: Pressure::Critical, ..facts(&[]) }) > Throttle::None);
+    }
+}

@@ -1,0 +1,86 @@
+//! What a space should do next: flush, merge, move data between tiers. Pure: facts in, a plan out.
+//!
+//! Nothing here reads a file, a clock or a lock, and nothing here does anything. An executor takes a plan, does its I/O
+//! and answers with what came of it; [`MovePlan::edits`], [`MergePlan::edits`] and [`promote::edits`] say what that is as
+//! edits of the version. At most one flush and one other job of a space run at a time, and a job's edits apply only if
+//! all its inputs are still live.
+//!
+//! # The rule
+//! *For any key, a higher tier never holds an older version than a lower one*; the order is memory, hot from the newest
+//! table to the oldest, warm, cold. A range delete is a version of every key that it covers, a tombstone is a version. So
+//! a reader at an LSN may stop at the first table that has a version at or below that LSN, and a merge knows that what is
+//! not among its inputs is newer if it lies above them and older if below.
+//!
+//! Every job keeps the rule:
+//! - A *flush* takes the oldest memtables to the newest end of hot. They are newer than every table.
+//! - A *merge* in hot takes neighbours in age and puts the result in their place.
+//! - A *move* takes, of one stretch of keys, **all** versions that the oldest hot tables hold (or one table of a run), and
+//!   with them every table of the tier below that overlaps. What it moves is older than all that stays above, since any
+//!   table that stays and holds such a key is newer; and it is newer than all that lies further down. The stretch ends
+//!   at a bound that separates keys, so that the versions of one key are never parted. [`Take::Deletes`] leaves some keys
+//!   where they are, with all of their versions.
+//! - A *promotion* copies one version up, and needs a proof of its own.
+//!
+//! # Promotion
+//! A promotion was planned when a reader found the key's newest version at LSN `L` in warm or cold. Since then the key may
+//! have been overwritten, deleted, or moved. So the executor looks it up again, **in the very version that the edit
+//! applies to** (no other edit comes between that look and the edit's effect) and copies only if the newest version found
+//! is still `L`, a value, and not in hot ([`promote::confirm`]). Then:
+//! 1. Hot holds no version of the key, by the search, which goes from the top and found `L` first, further down.
+//! 2. So the copy is the key's only version in hot, and its place in the age order could be any; it is the newest end.
+//! 3. Every version below is at most `L`, by the search. The copy is not older than any of them.
+//! 4. Every version that memory holds is newer than all tables, so newer than `L`, and a later flush puts it above.
+//!
+//! Without looking again, 1 fails after an overwrite was flushed: an older version would lie above a newer one. If the look
+//! passed over tombstones, the copy would lie above the delete that ended it, and the key would be back. If it looked into
+//! an older version of the manifest, a tombstone could have been there, come down and be gone since: likewise. The copy
+//! and its original are the same version; where they meet in a merge they become one.
+//!
+//! # What may be dropped
+//! Readers are at the *floor* (the lower of the oldest snapshot and the durable watermark) or above. Of the versions of a
+//! key at or below the floor all but the newest go. That one goes too if it is a delete and the job's [`Below`] holds
+//! nothing of the key. A range delete at or below the floor goes where `Below` holds nothing of its range.
+mod below;
+pub mod capacity;
+mod choose;
+pub mod flush;
+mod job;
+pub mod promote;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_tests;
+
+pub use below::Below;
+pub use choose::next;
+pub use job::{MergePlan, MovePlan, Moved, Take};
+
+use crate::config::Tiers;
+use crate::ids::FileUid;
+use crate::manifest::Version;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What [`next`] looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    pub version: &'a Version,
+    pub tiers: &'a Tiers,
+    /// Wall time, in milliseconds since the Unix epoch. Steers what moves by age, nothing else.
+    pub now_ms: u64,
+    /// Last accesses since the space was opened, in the same time; files without one count by their table's entry.
+    pub accessed: &'a BTreeMap<FileUid, u64>,
+    /// Tables of which a job with [`Take::Deletes`] would take nothing, at the floor of now: those that such a job left
+    /// behind ([`Moved::kept`]), and merges of nothing but these ([`MergePlan::is_barren`]). None once the floor has moved.
+    pub barren: &'a BTreeSet<FileUid>,
+    /// Entries read repeatedly.
+    pub wanted: &'a [promote::Wanted],
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    Merge(MergePlan),
+    Move(MovePlan),
+    Promote(promote::PromotePlan),
+}
