@@ -180,6 +180,7 @@ fn options(d: &mut Draw) -> Options {
         flush_interval_ms: d.pick(&[1, 20, 200, 2000, 2000]),
         idle_seal_ms: d.pick(&[2, 20, 100, 1000, 1000]),
         recovery_parallelism: d.pick(&[1, 2, 4, 64]),
+        tiers: bulkhead::TierOptions::default(),
     }
 }
 
