@@ -17,6 +17,8 @@ pub enum Hook {
     Fail(IoErrorKind, i32),
     /// It waits until the rule is lifted.
     Hold,
+    /// The engine panics where it calls this.
+    Panic,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +93,7 @@ impl Shared {
             Some(Hook::Fail(kind, os)) => {
                 Io::ready(Err(IoError::new(op, path, kind, "made to fail by the test").with_os(os)))
             }
+            Some(Hook::Panic) => panic!("made to panic by the test"),
             Some(Hook::Hold) => {
                 let (completer, io) = Io::pending();
                 let shared = Arc::clone(self);

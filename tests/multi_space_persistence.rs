@@ -226,8 +226,13 @@ impl Drop for Other {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_of_a_writing_process_lose_nothing_acknowledged_and_touch_no_neighbour() {
-    const KILLS: u32 = 200;
-    let budget = Duration::from_secs(20);
+    // As many as time allows, unless it is said how many.
+    let ordered: Option<u32> =
+        std::env::var("BULKHEAD_TEST_KILLS").ok().map(|n| n.parse().expect("a number of kills"));
+    let (most, budget) = match ordered {
+        Some(n) => (n, Duration::MAX),
+        None => (200, Duration::from_secs(20)),
+    };
     let temp = scratch();
     let root = temp.path().join("root");
     let engine = open(&root).await;
@@ -243,7 +248,7 @@ async fn kills_of_a_writing_process_lose_nothing_acknowledged_and_touch_no_neigh
 
     let started = Instant::now();
     let (mut kills, mut recovered, mut chance) = (0, 0u32, 0x2545_f491_4f6c_dd1d_u64);
-    while kills < KILLS && started.elapsed() < budget {
+    while kills < most && started.elapsed() < budget {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut other = Other::start(&root, "write");
         let mut acked = None;

@@ -2,10 +2,11 @@
 //! is told what happened, where and what to do. Method: the real file system behind hooks that fail verbs or hold them
 //! back by verb and path; nothing depends on how long anything takes.
 use crate::hooked_env::{Hook, HookedEnv};
-use crate::multi_space_persistence::{entries, id, options, scratch};
+use crate::multi_space_persistence::{copy_tree, entries, id, options, scratch, tree};
 use bulkhead::env::{IoErrorKind, IoOp};
 use bulkhead::{
-    Batch, Durability, Engine, Error, ErrorKind, Options, Outcome, Rejected, Space, SpaceState, WriteOptions,
+    Batch, Durability, Engine, Error, ErrorKind, Options, Outcome, RecoveryStatus, Rejected, Space,
+    SpaceState, WriteOptions,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -191,11 +192,65 @@ async fn a_failed_read_while_opening_is_no_damage_and_passes() {
         assert!(error.path().is_some() && error.io_error().and_then(|io| io.os) == Some(os), "{error}");
         let reports = engine.recover_all().await.unwrap();
         assert_eq!(reports.len(), 2);
-        assert_eq!(reports[0].status, bulkhead::RecoveryStatus::Failed);
-        assert_eq!(reports[1].status, bulkhead::RecoveryStatus::Clean);
+        assert_eq!(reports[0].status, RecoveryStatus::Failed);
+        assert_eq!(reports[1].status, RecoveryStatus::Clean);
         env.lift();
     }
     assert_eq!(entries(&engine.space(&id("alpha")).await.unwrap()).await.len(), 1);
+    engine.close().await.unwrap();
+}
+
+/// Broke: whoever waited for a space whose opening panicked waited for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_a_space_is_opened_is_an_error_of_that_space_and_passes() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (first, ..) = two_spaces(&env, temp.path(), options()).await;
+    first.close().await.unwrap();
+    let engine = engine(&env, temp.path(), options()).await;
+    let in_time = Duration::from_secs(30);
+    for (op, part) in [(IoOp::Open, "/alpha/SPACE"), (IoOp::ReadAt, "/alpha/wal/")] {
+        env.rule(op, part, Hook::Panic);
+        let opening = tokio::time::timeout(in_time, engine.space(&id("alpha"))).await;
+        let error = opening.expect("an answer").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Failed, "{error}");
+        assert_tells(&error, "alpha");
+        let reports = tokio::time::timeout(in_time, engine.recover_all()).await.expect("an answer").unwrap();
+        let statuses: Vec<_> = reports.iter().map(|r| r.status).collect();
+        assert_eq!(statuses, [RecoveryStatus::Failed, RecoveryStatus::Clean]);
+        env.lift();
+    }
+    assert_eq!(entries(&engine.space(&id("alpha")).await.unwrap()).await.len(), 1);
+    engine.close().await.unwrap();
+}
+
+/// Broke: every try to open a space on a disk without room left one more file behind, and the next found even less room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_that_fails_to_write_leaves_no_file_behind() {
+    let temp = scratch();
+    let (root, killed) = (temp.path().join("root"), temp.path().join("killed"));
+    let env = HookedEnv::new();
+    let (running, alpha, _) = two_spaces(&env, &root, options()).await;
+    alpha.put("k", "v").await.unwrap();
+    copy_tree(&root, &killed);
+    running.close().await.unwrap();
+    let before = tree(&killed.join("alpha"));
+    let engine = engine(&env, &killed, options()).await;
+    for (op, kind, os) in [
+        (IoOp::Allocate, IoErrorKind::NoSpace, 28),
+        (IoOp::WriteAt, IoErrorKind::NoSpace, 28),
+        (IoOp::Sync, IoErrorKind::NoSpace, 28),
+        (IoOp::Sync, IoErrorKind::Device, 5),
+    ] {
+        env.rule(op, "/alpha/wal/", Hook::Fail(kind, os));
+        let error = engine.space(&id("alpha")).await.unwrap_err();
+        let expected = if os == 28 { ErrorKind::NoSpace } else { ErrorKind::Failed };
+        assert_eq!(error.kind(), expected, "{op:?}: {error}");
+        env.lift();
+        let after = tree(&killed.join("alpha"));
+        assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>(), "{op:?}");
+    }
+    assert_eq!(entries(&engine.space(&id("alpha")).await.unwrap()).await.len(), 2);
     engine.close().await.unwrap();
 }
 

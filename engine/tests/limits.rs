@@ -3,6 +3,21 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Durability, Engine, ErrorKind, Options, SpaceId, SpaceState};
+use std::path::Path;
+use std::time::Duration;
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
 
 /// Broke: the 4097th log segment of a space tripped an assertion of the manifest. In the space's task that fenced the
 /// space as a bug of the engine; in recovery the opening task died and whoever waited for it waited for ever.
@@ -13,22 +28,33 @@ async fn a_log_with_all_the_segments_that_a_manifest_lists_is_full_and_no_panic(
     let options = Options {
         segment_first: 16 * 1024,
         segment_max: 16 * 1024,
-        durability: Durability::Process,
+        durability: Durability::Power,
         ..Options::default()
     };
     let id = SpaceId::new("a").unwrap();
     let engine = Engine::open(OsEnv::current(), dir.path(), options.clone()).await.unwrap();
     let space = engine.create_space(&id).await.unwrap();
     let mut put = 0u32;
+    // Two to a segment: the second states that the first is durable, so recovery has to keep the segment.
     let full = loop {
-        match space.put(put.to_be_bytes(), vec![7; 9000]).await {
+        match space.put(put.to_be_bytes(), vec![7; 4000]).await {
             Ok(_) => put += 1,
             Err(e) => break e,
         }
     };
     assert_eq!(full.kind(), ErrorKind::NoSpace, "{full}");
     assert!(full.to_string().contains("4096 segments"), "{full}");
-    assert!(put >= 4000 && matches!(space.state(), SpaceState::Open), "{put}");
+    assert!(put >= 8000 && matches!(space.state(), SpaceState::Open), "{put}");
+    // What a kill would leave: recovery has to copy forward, and finds no room for one more segment either.
+    let killed = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    copy_tree(dir.path(), killed.path());
+    engine.close().await.unwrap();
+
+    let engine = Engine::open(OsEnv::current(), killed.path(), options.clone()).await.unwrap();
+    let refused = tokio::time::timeout(Duration::from_secs(60), engine.space(&id)).await.expect("an answer");
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NoSpace, "{refused}");
+    assert_eq!(engine.salvage(&id).await.unwrap().entries().len(), put as usize);
     engine.close().await.unwrap();
 
     let engine = Engine::open(OsEnv::current(), dir.path(), options).await.unwrap();

@@ -33,6 +33,8 @@ pub struct Args {
 pub enum Bench {
     /// One writer, every put synced.
     Durable,
+    /// 8 writers in one space, every put synced.
+    Group,
     /// 64 writers in 64 spaces, every put synced.
     Many,
     /// One writer, every put in the page cache.
@@ -44,7 +46,8 @@ pub enum Bench {
 }
 
 impl Bench {
-    pub const ALL: [Bench; 5] = [Bench::Durable, Bench::Many, Bench::Process, Bench::Reopen, Bench::Idle];
+    pub const ALL: [Bench; 6] =
+        [Bench::Durable, Bench::Group, Bench::Many, Bench::Process, Bench::Reopen, Bench::Idle];
 }
 
 /// Processes that are started to be killed.

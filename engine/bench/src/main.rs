@@ -7,6 +7,7 @@
 mod args;
 mod children;
 mod durable;
+mod group;
 mod idle;
 mod many;
 mod meter;
@@ -33,6 +34,7 @@ fn main() {
         let dir = args.scratch();
         match bench {
             Bench::Durable => durable::run(&args, dir.path(), report),
+            Bench::Group => group::run(&args, dir.path(), report),
             Bench::Many => many::run(&args, dir.path(), report),
             Bench::Process => process::run(&args, dir.path(), report),
             Bench::Reopen => reopen::run(&args, dir.path(), report),
