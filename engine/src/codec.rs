@@ -1,6 +1,6 @@
 //! What all on-disk formats share: identity tags, checksums, and reading bytes without trusting them.
 //!
-//! Every piece that the engine writes (header, frame, manifest copy) carries an 8-byte *identity tag*, a keyed hash of
+//! Every piece that the engine writes (header, frame, manifest copy, block) carries an 8-byte *identity tag*, a keyed hash of
 //! the space's uid, the file's uid and the kind of piece, compared first; then a CRC-32 over that tag, the piece's
 //! offset in its file and all of its bytes including padding. So bytes of another space, another file, another place
 //! or another kind are never taken for this one, even if their own checksum is right.
@@ -15,6 +15,12 @@ pub enum Piece {
     SegmentHeader = 3,
     Frame = 4,
     EngineFile = 5,
+    TableBlock = 6,
+    TableValue = 7,
+    TableFilter = 8,
+    TableIndex = 9,
+    TableExtent = 10,
+    TableFooter = 11,
 }
 
 /// The identity tag of pieces of `kind` in the file `file` of the space `space`. Never zero.
@@ -31,7 +37,8 @@ pub fn identity_tag(space: SpaceUid, file: FileUid, kind: Piece) -> u64 {
 }
 
 /// The finaliser of MurmurHash3 (public domain), preceded by an odd constant so that zero does not map to zero.
-fn mix(x: u64) -> u64 {
+#[must_use]
+pub fn mix(x: u64) -> u64 {
     let mut x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -87,6 +94,13 @@ impl<'a> Reader<'a> {
     }
     /// LEB128 of at most ten bytes; refuses encodings longer than needed, so that every number has one encoding.
     pub fn varint(&mut self) -> Option<u64> {
+        // Nearly all are short: one byte needs no loop.
+        if let Some((&b, tail)) = self.0.split_first()
+            && b < 0x80
+        {
+            self.0 = tail;
+            return Some(u64::from(b));
+        }
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let b = self.u8()?;

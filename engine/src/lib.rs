@@ -37,6 +37,7 @@ pub mod recovery;
 mod root;
 pub mod space;
 mod sync;
+pub mod table;
 pub mod wal;
 
 pub use batch::{Batch, Expected, Precondition, WriteOptions};

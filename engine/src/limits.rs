@@ -67,3 +67,42 @@ const _: () = assert!(
     SEGMENTS_MAX * 64 + EPOCH_ENDS_MAX * 16 + TABLES_MAX * TABLE_ENTRY_MAX + PAGE <= MANIFEST_MAX,
     "a manifest with every list full must fit"
 );
+
+/// Bytes of a data block's contents beyond which it takes no further entry, at most (cold tables).
+pub const TABLE_BLOCK_TARGET_MAX: usize = 64 * 1024;
+/// Longest value that lies in a block among the entries; longer ones are pieces of their own.
+pub const TABLE_INLINE_MAX: usize = 16 * 1024;
+/// Longest contents of a data block: full but for one byte, it took the longest entry. A decoder allocates no more.
+pub const TABLE_BLOCK_MAX: usize = TABLE_BLOCK_TARGET_MAX + KEY_MAX + TABLE_INLINE_MAX + PAGE;
+/// Bytes of an index leaf beyond which it ends, once it has [`TABLE_LEAF_BLOCKS_MIN`] blocks.
+pub const TABLE_LEAF_TARGET: usize = 16 * 1024;
+/// Fewest blocks of an index leaf but the last: keys of the greatest length must not make the root as large as the
+/// table.
+pub const TABLE_LEAF_BLOCKS_MIN: usize = 16;
+/// Most keys of one filter, and therefore of the blocks of one index leaf: 20 KiB of filter.
+pub const TABLE_FILTER_KEYS_MAX: usize = 16 * 1024;
+/// Bits of filter for each key: about 1.2 % of absent keys are taken for present.
+pub const TABLE_FILTER_BITS: usize = 10;
+/// Longest contents of a filter.
+pub const TABLE_FILTER_MAX: usize = TABLE_FILTER_KEYS_MAX * TABLE_FILTER_BITS / 8 + 64;
+/// Longest contents of an index leaf.
+pub const TABLE_LEAF_MAX: usize = TABLE_LEAF_TARGET + (TABLE_LEAF_BLOCKS_MIN + 1) * (KEY_MAX + 64);
+/// Bytes of an index root beyond which a builder says that its table is full; in memory as long as the table is open.
+pub const TABLE_ROOT_TARGET: usize = 4 * 1024 * 1024;
+/// Longest contents of an index root.
+pub const TABLE_ROOT_MAX: usize = 2 * TABLE_ROOT_TARGET;
+/// Bytes of range tombstones beyond which a builder says that its table is full; in memory as the root is.
+pub const TABLE_EXTENT_TARGET: usize = 4 * 1024 * 1024;
+/// Longest contents of a table's extent: its bounds and its range tombstones.
+pub const TABLE_EXTENT_MAX: usize = 2 * TABLE_EXTENT_TARGET;
+/// Bytes of a table beyond which a builder says that it is full.
+pub const TABLE_TARGET_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Longest contents of any piece of a table: a value of its own.
+pub const TABLE_PIECE_MAX: usize = VALUE_MAX;
+const _: () = assert!(TABLE_ROOT_MAX - TABLE_ROOT_TARGET > KEY_MAX + 64, "a full root takes one more entry");
+const _: () = assert!(
+    TABLE_EXTENT_MAX - TABLE_EXTENT_TARGET > 4 * (KEY_MAX + 16),
+    "a full extent takes one more and bounds"
+);
+const _: () = assert!(TABLE_LEAF_MAX <= TABLE_ROOT_MAX && TABLE_BLOCK_MAX <= TABLE_PIECE_MAX);
+const _: () = assert!(TABLE_PIECE_MAX + PAGE <= u32::MAX as usize, "lengths of pieces are 32 bits on disk");

@@ -1,0 +1,217 @@
+//! The extent of a table: its lowest and highest key, and its range tombstones.
+//!
+//! ```text
+//! contents  := bounds:u8 [first:key last:key] count:u32 tombstone*
+//!   bounds    1: keys of the first and the last entry follow · 0: there are no entries
+//! tombstone := lsn:u64 start:key end:key       ordered by start, of one start the newest first
+//!   key       varint(length) bytes
+//! ```
+//!
+//! A range tombstone hides every version of every key from `start` up to but without `end` whose LSN is lower than its
+//! own. A version with the same LSN was written behind it in the same commit and stays visible.
+use super::piece::Malformed;
+use crate::codec::{Reader, put_varint, varint_len};
+use crate::ids::Lsn;
+use crate::limits::KEY_MAX;
+use bytes::Bytes;
+
+/// One range of keys deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeTombstone {
+    /// First key hidden.
+    pub start: Bytes,
+    /// First key behind it that is not hidden.
+    pub end: Bytes,
+    pub lsn: Lsn,
+}
+
+impl RangeTombstone {
+    /// Whether `key` lies in the range.
+    #[must_use]
+    pub fn covers(&self, key: &[u8]) -> bool {
+        self.start[..] <= *key && *key < self.end[..]
+    }
+}
+
+/// The extent of a table, in memory as long as the table is open.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extent {
+    bounds: Option<(Bytes, Bytes)>,
+    tombstones: Vec<RangeTombstone>,
+    /// For each tombstone the one with the greatest end among it and those in front: where a search may stop.
+    reach: Vec<u32>,
+}
+
+impl Extent {
+    /// The extent of a table with these first and last keys and range tombstones, in any order.
+    #[must_use]
+    pub fn new(bounds: Option<(Bytes, Bytes)>, mut tombstones: Vec<RangeTombstone>) -> Extent {
+        tombstones.sort_by(|a, b| a.start.cmp(&b.start).then(b.lsn.cmp(&a.lsn)).then(a.end.cmp(&b.end)));
+        tombstones.dedup();
+        let mut reach = Vec::with_capacity(tombstones.len());
+        let mut farthest = 0;
+        for (i, tombstone) in tombstones.iter().enumerate() {
+            if tombstone.end > tombstones[farthest].end {
+                farthest = i;
+            }
+            reach.push(farthest as u32);
+        }
+        Extent { bounds, tombstones, reach }
+    }
+
+    /// Keys of the first and the last entry.
+    #[must_use]
+    pub fn bounds(&self) -> Option<(&Bytes, &Bytes)> {
+        self.bounds.as_ref().map(|(first, last)| (first, last))
+    }
+    /// All range tombstones, ordered by start, of one start the newest first.
+    #[must_use]
+    pub fn tombstones(&self) -> &[RangeTombstone] {
+        &self.tombstones
+    }
+    /// Bytes that it holds in memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let keys = |t: &RangeTombstone| t.start.len() + t.end.len();
+        let bounds = self.bounds.as_ref().map_or(0, |(a, b)| a.len() + b.len());
+        bounds + self.tombstones.iter().map(|t| keys(t) + size_of::<RangeTombstone>() + 4).sum::<usize>()
+    }
+
+    /// The newest range tombstone not above `lsn` that covers `key`.
+    #[must_use]
+    pub fn cover(&self, key: &[u8], lsn: Lsn) -> Option<Lsn> {
+        let begun = self.tombstones.partition_point(|t| t.start[..] <= *key);
+        let mut newest = None;
+        for i in (0..begun).rev() {
+            if self.tombstones[self.reach[i] as usize].end[..] <= *key {
+                break;
+            }
+            let tombstone = &self.tombstones[i];
+            if *key < tombstone.end[..] && tombstone.lsn <= lsn {
+                newest = newest.max(Some(tombstone.lsn));
+            }
+        }
+        newest
+    }
+
+    /// The contents of the piece.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![u8::from(self.bounds.is_some())];
+        if let Some((first, last)) = &self.bounds {
+            put_key(&mut out, first);
+            put_key(&mut out, last);
+        }
+        out.extend_from_slice(&(self.tombstones.len() as u32).to_le_bytes());
+        for tombstone in &self.tombstones {
+            out.extend_from_slice(&tombstone.lsn.raw().to_le_bytes());
+            put_key(&mut out, &tombstone.start);
+            put_key(&mut out, &tombstone.end);
+        }
+        out
+    }
+
+    /// Reads the contents of a verified piece. Keys are slices of `bytes`; a tombstone takes at most four times the
+    /// bytes that it has there.
+    ///
+    /// # Errors
+    /// If they are not what [`Extent::encode`] writes.
+    pub fn decode(bytes: &Bytes) -> Result<Extent, Malformed> {
+        let extent = Extent::read(bytes).ok_or(Malformed("bounds and range tombstones of their format"))?;
+        if extent.encode() == bytes[..] { Ok(extent) } else { Err(Malformed("range tombstones in order")) }
+    }
+
+    fn read(bytes: &Bytes) -> Option<Extent> {
+        let mut r = Reader::new(bytes);
+        let bounds = match r.u8()? {
+            0 => None,
+            1 => {
+                let (first, last) = (key(bytes, &mut r)?, key(bytes, &mut r)?);
+                (first <= last).then_some(())?;
+                Some((first, last))
+            }
+            _ => return None,
+        };
+        let count = r.u32()?;
+        let mut tombstones = Vec::new();
+        for _ in 0..count {
+            let lsn = Lsn::from_raw(r.u64()?);
+            let (start, end) = (key(bytes, &mut r)?, key(bytes, &mut r)?);
+            (start < end).then_some(())?;
+            tombstones.push(RangeTombstone { start, end, lsn });
+        }
+        r.is_empty().then(|| Extent::new(bounds, tombstones))
+    }
+}
+
+/// Bytes that an encoded tombstone takes.
+#[must_use]
+pub fn tombstone_len(start: usize, end: usize) -> usize {
+    8 + varint_len(start as u64) + varint_len(end as u64) + start + end
+}
+
+fn put_key(out: &mut Vec<u8>, key: &[u8]) {
+    put_varint(out, key.len() as u64);
+    out.extend_from_slice(key);
+}
+
+/// A key as a slice of `bytes`, of which `r` has the rest.
+fn key(bytes: &Bytes, r: &mut Reader<'_>) -> Option<Bytes> {
+    // The end of a range is exclusive, and may be the longest key and one byte more.
+    let len = r.length(KEY_MAX + 1)?;
+    let at = bytes.len() - r.rest().len();
+    r.bytes(len)?;
+    Some(bytes.slice(at..at + len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tombstone(start: &[u8], end: &[u8], lsn: u64) -> RangeTombstone {
+        let copy = Bytes::copy_from_slice;
+        RangeTombstone { start: copy(start), end: copy(end), lsn: Lsn::from_raw(lsn) }
+    }
+
+    fn sample() -> Extent {
+        let bounds = Some((Bytes::from_static(b"a"), Bytes::from_static(b"zebra")));
+        Extent::new(
+            bounds,
+            vec![tombstone(b"c", b"d", 9), tombstone(b"b", b"x", 4), tombstone(b"c", b"cc", 11)],
+        )
+    }
+
+    #[test]
+    fn an_extent_round_trips_and_has_one_encoding() {
+        for extent in [sample(), Extent::default(), Extent::new(sample().bounds.clone(), Vec::new())] {
+            let bytes = Bytes::from(extent.encode());
+            assert_eq!(Extent::decode(&bytes), Ok(extent));
+            for cut in 0..bytes.len() {
+                assert!(Extent::decode(&bytes.slice(..cut)).is_err());
+            }
+            for bit in 0..bytes.len() * 8 {
+                let mut other = bytes.to_vec();
+                other[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(read) = Extent::decode(&other.clone().into()) {
+                    assert_eq!(read.encode(), other, "bit {bit}");
+                }
+            }
+        }
+        let mut swapped = sample().encode();
+        swapped[8..].rotate_left(3);
+        assert!(Extent::decode(&swapped.into()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_tombstone_that_covers_is_found(
+            ranges in prop::collection::vec((0u8..20, 1u8..9, 1u64..9), 0..12), key in 0u8..30, lsn in 0u64..10,
+        ) {
+            let tombstones: Vec<_> = ranges.iter().map(|&(s, n, l)| tombstone(&[s], &[s + n], l)).collect();
+            let covering = tombstones.iter().filter(|t| t.covers(&[key]) && t.lsn.raw() <= lsn).map(|t| t.lsn);
+            let expected = covering.max();
+            prop_assert_eq!(Extent::new(None, tombstones).cover(&[key], Lsn::from_raw(lsn)), expected);
+        }
+    }
+}
