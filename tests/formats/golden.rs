@@ -13,7 +13,7 @@ use bulkhead::{codec::Reader, decode_engine_file, encode_engine_file};
 use std::path::Path;
 
 /// Compares `bytes` with the golden `name`.
-fn written(name: &str, bytes: &[u8]) {
+pub fn written(name: &str, bytes: &[u8]) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../../snapshots");
     settings.set_prepend_module_to_snapshot(false);
@@ -22,7 +22,7 @@ fn written(name: &str, bytes: &[u8]) {
 }
 
 /// The bytes that the golden `name` holds.
-fn kept(name: &str) -> Vec<u8> {
+pub fn kept(name: &str) -> Vec<u8> {
     let file = format!("../snapshots/format-{name}.snap");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

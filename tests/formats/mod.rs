@@ -7,4 +7,5 @@
 mod golden;
 mod hex;
 mod samples;
+mod tables;
 mod untrusted;

@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
 const PURE: &[&str] = &[
     "engine/src/wal/",
     "engine/src/memtable",
+    "engine/src/table/",
     "engine/src/batch.rs",
     "engine/src/codec.rs",
     "engine/src/ids.rs",

@@ -11,6 +11,13 @@ const FORMATS: &[(&str, &[&str])] = &[
     ("engine/src/wal/frame.rs", &["frame-commits-1", "frame-link-1", "frame-seal-1", "frame-pad-1"]),
     // Operations are the body of commits.
     ("engine/src/wal/operation.rs", &["frame-commits-1"]),
+    // A table is made of all of these.
+    ("engine/src/table/piece.rs", &["table-1", "table-1-ranges"]),
+    ("engine/src/table/block.rs", &["table-1", "table-1-lz4"]),
+    ("engine/src/table/index.rs", &["table-1"]),
+    ("engine/src/table/filter.rs", &["table-1"]),
+    ("engine/src/table/extent.rs", &["table-1", "table-1-ranges"]),
+    ("engine/src/table/footer.rs", &["table-1", "table-1-ranges"]),
 ];
 
 /// What formats are made of.
@@ -24,6 +31,7 @@ const LEVELS: &[(&str, &str, &str)] = &[
     ("space", "engine/src/identity.rs", "SPACE_LEVEL"),
     ("segment", "engine/src/wal/segment.rs", "SEGMENT_LEVEL"),
     ("manifest", "engine/src/manifest/format.rs", "MANIFEST_LEVEL"),
+    ("table", "engine/src/table/footer.rs", "TABLE_LEVEL"),
 ];
 
 #[test]

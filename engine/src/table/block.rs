@@ -7,7 +7,7 @@
 //!            present (reserved) · bit 6: priority present · bit 7: the value lies apart
 //!   shared   bytes that the key begins with as the key in front does · rest: bytes of it that follow
 //!   lsn      zigzag of the wrapping difference to `base`, the LSN of the first entry
-//!   priority absent means 0
+//!   priority zigzag; absent means 0
 //!   apart    offset:varint length of the piece:varint checksum:u32 length of the value:varint
 //! restart  := where an entry begins that shares nothing, counted from the start of the contents
 //! ```
@@ -110,7 +110,7 @@ impl BlockBuilder {
         put_varint(out, (key.len() - shared) as u64);
         put_varint(out, zigzag(lsn.raw().wrapping_sub(self.base.raw()) as i64));
         if priority.raw() != 0 {
-            put_varint(out, u64::from(priority.raw()));
+            put_varint(out, zigzag(i64::from(priority.raw())));
         }
         match body {
             Placed::Delete => (),
@@ -212,6 +212,11 @@ impl Block {
     pub fn memory(&self) -> usize {
         self.bytes.len()
     }
+    /// All of its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
     /// Bytes of the block in `range`, which one of its entries named.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> &[u8] {
@@ -262,7 +267,7 @@ impl Block {
         let lsn = Lsn::from_raw(self.base.raw().wrapping_add(unzigzag(r.varint()?) as u64));
         let mut priority = Priority::default();
         if kind & HAS_PRIORITY != 0 {
-            priority = Priority::from_raw(u32::try_from(r.varint()?).ok().filter(|&p| p != 0)?);
+            priority = Priority::from_raw(i32::try_from(unzigzag(r.varint()?)).ok().filter(|&p| p != 0)?);
         }
         let mut inline = 0;
         let mut body = RawBody::Delete;

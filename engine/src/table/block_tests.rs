@@ -12,7 +12,7 @@ fn build(versions: &[Version], interval: usize) -> Bytes {
     let mut builder = BlockBuilder::new(interval);
     for (key, n, value) in versions {
         let body = value.as_deref().map_or(Placed::Delete, Placed::Inline);
-        builder.add(key, lsn(*n), Priority::from_raw((*n % 3) as u32), body);
+        builder.add(key, lsn(*n), Priority::from_raw((*n % 3) as i32 - 1), body);
     }
     let (len, mut contents) = (builder.len(), Vec::new());
     builder.finish(&mut contents);
@@ -102,7 +102,7 @@ proptest! {
 
 #[test]
 fn reserved_kinds_are_refused() {
-    let contents = build(&[(b"k".to_vec(), 3, Some(b"v".to_vec()))], 1);
+    let contents = build(&[(b"k".to_vec(), 4, Some(b"v".to_vec()))], 1);
     assert_eq!(contents[FIRST], PUT);
     for kind in (0..=255u8).filter(|k| !matches!(k, 1 | 2)) {
         let mut other = contents.to_vec();

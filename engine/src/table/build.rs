@@ -7,7 +7,7 @@
 use super::block::{BlockBuilder, Placed, inline};
 use super::compress::Compression;
 use super::entry::{Apart, Body, Entry, version_order};
-use super::extent::{Extent, RangeTombstone, tombstone_len};
+use super::extent::{Extent, RangeTombstone};
 use super::filter::{self, KeyHash};
 use super::footer::{Counts, FOOTER, Footer};
 use super::index::{self, Child};
@@ -197,8 +197,8 @@ impl TableBuilder {
     /// # Panics
     /// If its range is empty.
     pub fn add_range(&mut self, tombstone: RangeTombstone) {
-        assert!(tombstone.start < tombstone.end, "a range tombstone covers something");
-        self.extent_len += tombstone_len(tombstone.start.len(), tombstone.end.len());
+        assert!(!tombstone.ends_by(&tombstone.start), "a range tombstone covers something");
+        self.extent_len += tombstone.encoded_len();
         self.note_lsn(tombstone.lsn);
         self.tombstones.push(tombstone);
     }
@@ -217,6 +217,9 @@ impl TableBuilder {
         assert!(value <= VALUE_MAX, "a value of {value} bytes");
         self.counts.entries += 1;
         self.counts.tombstones += u64::from(matches!(entry.body, Body::Delete));
+        let first = self.counts.entries == 1;
+        let highest = if first { entry.priority } else { self.counts.priority.max(entry.priority) };
+        self.counts.priority = highest;
         self.counts.key_bytes += entry.key.len() as u64;
         self.counts.value_bytes += value as u64;
         self.note_lsn(entry.lsn);

@@ -3,12 +3,13 @@
 //! A plain state machine. Every move says that the cursor stands at an entry, that there is none, or which piece it
 //! needs to go on; [`Cursor::feed`] then goes on with the same move.
 use super::block::{Block, RawBody, RawEntry};
-use super::entry::{Priority, Slot};
+use super::entry::{Apart, Priority, Slot};
 use super::index::Index;
 use super::lookup::block_need;
 use super::open::{Damage, Loaded, Step, Table, leaf_need};
 use super::piece::Malformed;
 use crate::ids::Lsn;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// What a move looks for in the block that it comes to.
@@ -39,33 +40,35 @@ pub struct Cursor {
     key: Vec<u8>,
 }
 
-/// The entry that a cursor stands at.
+/// The entry that a source stands at.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     pub key: &'a [u8],
     pub lsn: Lsn,
     pub priority: Priority,
-    body: &'a RawBody,
-    block: &'a Block,
+    pub body: ViewBody<'a>,
 }
 
-impl<'a> View<'a> {
+/// What the entry says.
+#[derive(Debug, Clone, Copy)]
+pub enum ViewBody<'a> {
+    Delete,
+    /// Its value, which is a part of `owner`.
+    Inline {
+        value: &'a [u8],
+        owner: &'a Bytes,
+    },
+    Apart(Apart),
+}
+
+impl View<'_> {
     /// Its value; `None` for a delete. A value that lies in the block is a slice of it.
     #[must_use]
     pub fn value(&self) -> Option<Slot> {
-        self.block.slot(self.body)
-    }
-    /// Whether it is a delete.
-    #[must_use]
-    pub fn is_delete(&self) -> bool {
-        *self.body == RawBody::Delete
-    }
-    /// Its value as it lies in the block; `None` for a delete, and for a value that lies apart.
-    #[must_use]
-    pub fn inline(&self) -> Option<&'a [u8]> {
         match self.body {
-            RawBody::Inline(range) => Some(self.block.slice(range.clone())),
-            _ => None,
+            ViewBody::Delete => None,
+            ViewBody::Inline { value, owner } => Some(Slot::Inline(owner.slice_ref(value))),
+            ViewBody::Apart(apart) => Some(Slot::Apart(apart)),
         }
     }
 }
@@ -98,7 +101,14 @@ impl Cursor {
     pub fn entry(&self) -> Option<View<'_>> {
         let (entry, block) = (self.entry.as_ref()?, self.block.as_ref()?);
         let (lsn, priority) = (entry.lsn, entry.priority);
-        Some(View { key: &self.key, lsn, priority, body: &entry.body, block })
+        let body = match &entry.body {
+            RawBody::Delete => ViewBody::Delete,
+            RawBody::Inline(range) => {
+                ViewBody::Inline { value: block.slice(range.clone()), owner: block.bytes() }
+            }
+            RawBody::Apart(apart) => ViewBody::Apart(*apart),
+        };
+        Some(View { key: &self.key, lsn, priority, body })
     }
 
     /// To the first entry at or behind the version `lsn` of `key`.

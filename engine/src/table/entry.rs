@@ -6,17 +6,17 @@ use std::cmp::Ordering;
 
 /// How much an entry is worth keeping in a fast tier, as its writer said; 0 unless it said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Priority(u32);
+pub struct Priority(i32);
 
 impl Priority {
     /// The value as it stands on disk.
     #[must_use]
-    pub const fn from_raw(raw: u32) -> Priority {
+    pub const fn from_raw(raw: i32) -> Priority {
         Priority(raw)
     }
     /// See [`Priority::from_raw`].
     #[must_use]
-    pub const fn raw(self) -> u32 {
+    pub const fn raw(self) -> i32 {
         self.0
     }
 }

@@ -4,7 +4,7 @@
 //! contents  := bounds:u8 [first:key last:key] count:u32 tombstone*
 //!   bounds    1: keys of the first and the last entry follow · 0: there are no entries
 //! tombstone := lsn:u64 start:key end:key       ordered by start, of one start the newest first
-//!   key       varint(length) bytes
+//!   key       varint(length) bytes; an end of no bytes is the end of all keys
 //! ```
 //!
 //! A range tombstone hides every version of every key from `start` up to but without `end` whose LSN is lower than its
@@ -18,10 +18,10 @@ use bytes::Bytes;
 /// One range of keys deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RangeTombstone {
-    /// First key hidden.
+    /// First key hidden; no bytes are in front of all keys.
     pub start: Bytes,
-    /// First key behind it that is not hidden.
-    pub end: Bytes,
+    /// First key behind it that is not hidden; without it all are, to the end.
+    pub end: Option<Bytes>,
     pub lsn: Lsn,
 }
 
@@ -29,7 +29,32 @@ impl RangeTombstone {
     /// Whether `key` lies in the range.
     #[must_use]
     pub fn covers(&self, key: &[u8]) -> bool {
-        self.start[..] <= *key && *key < self.end[..]
+        self.start[..] <= *key && !self.ends_by(key)
+    }
+    /// Whether all keys of the range are lower than `key`.
+    #[must_use]
+    pub fn ends_by(&self, key: &[u8]) -> bool {
+        self.end.as_ref().is_some_and(|end| end[..] <= *key)
+    }
+    /// The part of it from `from` on and below `to`, if there is one; without `to`, to the end.
+    #[must_use]
+    pub fn clipped(&self, from: &Bytes, to: Option<&Bytes>) -> Option<RangeTombstone> {
+        let start = (&self.start).max(from).clone();
+        let end = match (&self.end, to) {
+            (Some(end), Some(to)) => Some(end.min(to).clone()),
+            (end, to) => end.as_ref().or(to).cloned(),
+        };
+        let part = RangeTombstone { start, end, lsn: self.lsn };
+        (!part.ends_by(&part.start)).then_some(part)
+    }
+    fn end_len(&self) -> usize {
+        self.end.as_ref().map_or(0, Bytes::len)
+    }
+    /// Bytes that it takes on disk.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let len = |n: usize| varint_len(n as u64) + n;
+        8 + len(self.start.len()) + len(self.end_len())
     }
 }
 
@@ -51,7 +76,11 @@ impl Extent {
         let mut reach = Vec::with_capacity(tombstones.len());
         let mut farthest = 0;
         for (i, tombstone) in tombstones.iter().enumerate() {
-            if tombstone.end > tombstones[farthest].end {
+            let reached = &tombstones[farthest].end;
+            if reached
+                .as_ref()
+                .is_some_and(|end| !tombstone.ends_by(end) && tombstone.end.as_ref() != Some(end))
+            {
                 farthest = i;
             }
             reach.push(farthest as u32);
@@ -72,7 +101,7 @@ impl Extent {
     /// Bytes that it holds in memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let keys = |t: &RangeTombstone| t.start.len() + t.end.len();
+        let keys = |t: &RangeTombstone| t.start.len() + t.end_len();
         let bounds = self.bounds.as_ref().map_or(0, |(a, b)| a.len() + b.len());
         bounds + self.tombstones.iter().map(|t| keys(t) + size_of::<RangeTombstone>() + 4).sum::<usize>()
     }
@@ -80,18 +109,14 @@ impl Extent {
     /// The newest range tombstone not above `lsn` that covers `key`.
     #[must_use]
     pub fn cover(&self, key: &[u8], lsn: Lsn) -> Option<Lsn> {
+        self.covering(key).filter(|cover| *cover <= lsn).max()
+    }
+
+    /// The LSNs of all range tombstones that cover `key`.
+    pub fn covering<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = Lsn> + 'a {
         let begun = self.tombstones.partition_point(|t| t.start[..] <= *key);
-        let mut newest = None;
-        for i in (0..begun).rev() {
-            if self.tombstones[self.reach[i] as usize].end[..] <= *key {
-                break;
-            }
-            let tombstone = &self.tombstones[i];
-            if *key < tombstone.end[..] && tombstone.lsn <= lsn {
-                newest = newest.max(Some(tombstone.lsn));
-            }
-        }
-        newest
+        let reached = (0..begun).rev().take_while(|i| !self.tombstones[self.reach[*i] as usize].ends_by(key));
+        reached.map(|i| &self.tombstones[i]).filter(|t| !t.ends_by(key)).map(|t| t.lsn)
     }
 
     /// The contents of the piece.
@@ -106,7 +131,7 @@ impl Extent {
         for tombstone in &self.tombstones {
             out.extend_from_slice(&tombstone.lsn.raw().to_le_bytes());
             put_key(&mut out, &tombstone.start);
-            put_key(&mut out, &tombstone.end);
+            put_key(&mut out, tombstone.end.as_deref().unwrap_or_default());
         }
         out
     }
@@ -137,17 +162,12 @@ impl Extent {
         for _ in 0..count {
             let lsn = Lsn::from_raw(r.u64()?);
             let (start, end) = (key(bytes, &mut r)?, key(bytes, &mut r)?);
-            (start < end).then_some(())?;
+            let end = Some(end).filter(|end| !end.is_empty());
+            end.as_ref().is_none_or(|end| start < *end).then_some(())?;
             tombstones.push(RangeTombstone { start, end, lsn });
         }
         r.is_empty().then(|| Extent::new(bounds, tombstones))
     }
-}
-
-/// Bytes that an encoded tombstone takes.
-#[must_use]
-pub fn tombstone_len(start: usize, end: usize) -> usize {
-    8 + varint_len(start as u64) + varint_len(end as u64) + start + end
 }
 
 fn put_key(out: &mut Vec<u8>, key: &[u8]) {
@@ -171,14 +191,23 @@ mod tests {
 
     fn tombstone(start: &[u8], end: &[u8], lsn: u64) -> RangeTombstone {
         let copy = Bytes::copy_from_slice;
-        RangeTombstone { start: copy(start), end: copy(end), lsn: Lsn::from_raw(lsn) }
+        RangeTombstone {
+            start: copy(start),
+            end: Some(copy(end)).filter(|e| !e.is_empty()),
+            lsn: Lsn::from_raw(lsn),
+        }
     }
 
     fn sample() -> Extent {
         let bounds = Some((Bytes::from_static(b"a"), Bytes::from_static(b"zebra")));
         Extent::new(
             bounds,
-            vec![tombstone(b"c", b"d", 9), tombstone(b"b", b"x", 4), tombstone(b"c", b"cc", 11)],
+            vec![
+                tombstone(b"c", b"d", 9),
+                tombstone(b"b", b"x", 4),
+                tombstone(b"c", b"cc", 11),
+                tombstone(b"", b"", 2),
+            ],
         )
     }
 
@@ -208,7 +237,7 @@ mod tests {
         fn the_newest_tombstone_that_covers_is_found(
             ranges in prop::collection::vec((0u8..20, 1u8..9, 1u64..9), 0..12), key in 0u8..30, lsn in 0u64..10,
         ) {
-            let tombstones: Vec<_> = ranges.iter().map(|&(s, n, l)| tombstone(&[s], &[s + n], l)).collect();
+            let tombstones: Vec<_> = ranges.iter().map(|&(s, n, l)| { let end = [s + n]; tombstone(&[s], if s + n < 24 { &end[..] } else { b"" }, l) }).collect();
             let covering = tombstones.iter().filter(|t| t.covers(&[key]) && t.lsn.raw() <= lsn).map(|t| t.lsn);
             let expected = covering.max();
             prop_assert_eq!(Extent::new(None, tombstones).cover(&[key], Lsn::from_raw(lsn)), expected);

@@ -23,10 +23,12 @@
 //! 144 values       u64    bytes of all values
 //! 152 lowest       u64    lowest LSN of entries and range tombstones
 //! 160 highest      u64    highest LSN
-//! 168 zeros up to 512
+//! 168 priority     i32    highest priority of entries; 0 if there are none
+//! 172 zeros up to 512
 //!   handle = offset u64, length u32, checksum u32
 //! ```
 use super::compress::Compression;
+use super::entry::Priority;
 use super::piece::{Handle, Malformed, TableId};
 use crate::codec::{Piece, Reader, checksum, identity_tag};
 use crate::ids::{FileUid, Lsn, SpaceUid};
@@ -36,7 +38,7 @@ use crate::limits::SECTOR;
 pub const FOOTER: usize = SECTOR;
 const MAGIC: [u8; 8] = *b"BHTABLES";
 const CRC_AT: usize = 16;
-const USED: usize = 168;
+const USED: usize = 172;
 const FILTER_GROUPS: u8 = 1;
 /// Format level of tables that this release writes.
 pub const TABLE_LEVEL: u32 = 1;
@@ -54,6 +56,8 @@ pub struct Counts {
     pub key_bytes: u64,
     /// Bytes of all values, uncompressed.
     pub value_bytes: u64,
+    /// Highest priority of all versions; 0 if there are none.
+    pub priority: Priority,
 }
 
 /// A verified footer.
@@ -93,11 +97,12 @@ impl Footer {
         }
         self.root.unwrap_or_default().encode(&mut out);
         self.extent.encode(&mut out);
-        let Counts { entries, tombstones, ranges, key_bytes, value_bytes } = self.counts;
+        let Counts { entries, tombstones, ranges, key_bytes, value_bytes, priority } = self.counts;
         let (lowest, highest) = (self.lowest.raw(), self.highest.raw());
         for word in [entries, tombstones, ranges, key_bytes, value_bytes, lowest, highest] {
             out.extend_from_slice(&word.to_le_bytes());
         }
+        out.extend_from_slice(&priority.raw().to_le_bytes());
         assert_eq!(out.len(), USED);
         out.resize(FOOTER, 0);
         let mut page: [u8; FOOTER] = out.try_into().expect("just made so long");
@@ -145,14 +150,16 @@ impl Footer {
         (known && r.u64()? == len).then_some(())?;
         let tail = r.u64()?;
         let (root, extent) = (Handle::decode(r)?, Handle::decode(r)?);
-        let counts = Counts {
+        let mut counts = Counts {
             entries: r.u64()?,
             tombstones: r.u64()?,
             ranges: r.u64()?,
             key_bytes: r.u64()?,
             value_bytes: r.u64()?,
+            priority: Priority::default(),
         };
         let (lowest, highest) = (Lsn::from_raw(r.u64()?), Lsn::from_raw(r.u64()?));
+        counts.priority = Priority::from_raw(r.u32()? as i32);
         let root = (root != Handle::default()).then_some(root);
         let end = root.map_or(extent.end(), Handle::end);
         let placed = tail <= extent.offset && end == len - FOOTER as u64;
@@ -186,7 +193,14 @@ mod tests {
             tail: 500,
             root: Some(Handle { offset: 1000, len: 100, crc: 1 }),
             extent: Handle { offset: 900, len: 100, crc: 2 },
-            counts: Counts { entries: 5, tombstones: 1, ranges: 2, key_bytes: 30, value_bytes: 40 },
+            counts: Counts {
+                entries: 5,
+                tombstones: 1,
+                ranges: 2,
+                key_bytes: 30,
+                value_bytes: 40,
+                priority: Priority::from_raw(-1),
+            },
             lowest: Lsn::from_raw(3),
             highest: Lsn::from_raw(9),
             compression: Compression::Lz4,

@@ -6,6 +6,8 @@
 //!
 //! Formats: [`piece`] is what all but the footer begin with, then [`block`], [`filter`], [`index`], [`extent`] and
 //! [`footer`]. [`build`] writes them; [`open`], [`lookup`] and [`cursor`] read them.
+//! [`merge`] makes one order of many cursors, [`retain`] is the rule by which versions go, and [`rewrite`] applies it
+//! while it copies what stays into new tables.
 //!
 //! All of it is plain state machines: whoever reads does not read, but says which bytes it needs ([`open::Need`]) and
 //! goes on once it is handed them. Nothing here does I/O, waits, or knows a cache. Bytes become a [`open::Loaded`] only
@@ -21,18 +23,26 @@ pub mod filter;
 pub mod footer;
 pub mod index;
 pub mod lookup;
+pub mod merge;
 pub mod open;
 pub mod piece;
+pub mod retain;
+pub mod rewrite;
 
 pub use build::{Output, Shape, TableBuilder, TableMeta};
 pub use compress::Compression;
-pub use cursor::{Cursor, View};
+pub use cursor::{Cursor, View, ViewBody};
 pub use entry::{Apart, Body, Entry, Priority, Slot};
 pub use extent::{Extent, RangeTombstone};
 pub use footer::{Counts, Footer};
 pub use lookup::{Found, Lookup};
+pub use merge::{Bounded, Merge, MergeStep, Source};
 pub use open::{Damage, Keep, Loaded, Need, Opener, Opening, Step, Table, value_need};
 pub use piece::{Handle, PieceKind, Stored, TableId};
+pub use retain::{Below, Readers};
+pub use rewrite::{Lower, Pace, Progress, Rewrite};
 
+#[cfg(test)]
+mod rewrite_tests;
 #[cfg(test)]
 mod tests;

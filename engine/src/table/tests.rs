@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Arc;
 
-fn id() -> TableId {
+pub(super) fn id() -> TableId {
     TableId { origin: SpaceUid([5; 16]), file: FileUid::from_raw(77) }
 }
 
@@ -16,15 +16,19 @@ fn id() -> TableId {
 const TINY: Shape = Shape { block: 80, interval: 3, compression: Compression::Lz4, inline: 8 };
 
 /// (key, LSN, value), in the order of tables.
-type Version = (Vec<u8>, u64, Option<Vec<u8>>);
+pub(super) type Version = (Vec<u8>, u64, Option<Vec<u8>>);
+
+/// The priority of versions with this LSN.
+fn priority(n: u64) -> Priority {
+    Priority::from_raw((n % 3) as i32 - 1)
+}
 
 fn build(shape: Shape, versions: &[Version], ranges: &[(u8, u8, u64)]) -> (Bytes, TableMeta) {
     let mut builder = TableBuilder::new(id(), shape);
     let mut file = Vec::new();
     for (key, n, value) in versions {
         let body = value.as_deref().map_or(Body::Delete, Body::Put);
-        let priority = Priority::from_raw((*n % 3) as u32);
-        builder.add(Entry { key, lsn: Lsn::from_raw(*n), priority, body });
+        builder.add(Entry { key, lsn: Lsn::from_raw(*n), priority: priority(*n), body });
         if builder.pending() > 300 {
             let out = builder.take();
             assert_eq!(out.offset, file.len() as u64);
@@ -33,7 +37,11 @@ fn build(shape: Shape, versions: &[Version], ranges: &[(u8, u8, u64)]) -> (Bytes
     }
     for &(start, end, n) in ranges {
         let key = |k: u8| Bytes::copy_from_slice(&[k]);
-        builder.add_range(RangeTombstone { start: key(start), end: key(end), lsn: Lsn::from_raw(n) });
+        builder.add_range(RangeTombstone {
+            start: key(start),
+            end: (end < 6).then(|| key(end)),
+            lsn: Lsn::from_raw(n),
+        });
     }
     let (out, meta) = builder.finish();
     assert_eq!(out.offset, file.len() as u64);
@@ -42,12 +50,12 @@ fn build(shape: Shape, versions: &[Version], ranges: &[(u8, u8, u64)]) -> (Bytes
     (file.into(), meta)
 }
 
-fn cut(file: &Bytes, offset: u64, len: usize) -> Bytes {
+pub(super) fn cut(file: &Bytes, offset: u64, len: usize) -> Bytes {
     let start = usize::try_from(offset).unwrap().min(file.len());
     file.slice(start..file.len().min(start.saturating_add(len)))
 }
 
-fn open(file: &Bytes, crc: Option<u32>, keep: Keep) -> Result<Arc<Table>, Damage> {
+pub(super) fn open(file: &Bytes, crc: Option<u32>, keep: Keep) -> Result<Arc<Table>, Damage> {
     let mut opener = Opener::new(id(), file.len() as u64, crc, keep);
     let mut opening = opener.begin()?;
     loop {
@@ -59,11 +67,11 @@ fn open(file: &Bytes, crc: Option<u32>, keep: Keep) -> Result<Arc<Table>, Damage
 }
 
 /// What a fetch of `need` finds in `file`.
-fn fetch(file: &Bytes, table: &Table, need: Need) -> Result<Loaded, Damage> {
+pub(super) fn fetch(file: &Bytes, table: &Table, need: Need) -> Result<Loaded, Damage> {
     table.admit(need, &cut(file, need.handle.offset, need.handle.len as usize))
 }
 
-fn value(file: &Bytes, table: &Table, slot: Slot) -> Result<Bytes, Damage> {
+pub(super) fn value(file: &Bytes, table: &Table, slot: Slot) -> Result<Bytes, Damage> {
     match slot {
         Slot::Inline(value) => Ok(value),
         Slot::Apart(apart) => table.value(apart, &cut(file, apart.handle.offset, apart.handle.len as usize)),
@@ -104,7 +112,7 @@ fn at(file: &Bytes, cursor: &Cursor) -> Result<Option<Version>, Damage> {
 }
 
 /// All entries, forwards and backwards.
-fn walk(file: &Bytes, table: &Arc<Table>) -> Result<[Vec<Version>; 2], Damage> {
+pub(super) fn walk(file: &Bytes, table: &Arc<Table>) -> Result<[Vec<Version>; 2], Damage> {
     let mut cursor = Cursor::new(table.clone());
     let (mut forwards, mut backwards) = (Vec::new(), Vec::new());
     let mut step = cursor.seek_first()?;
@@ -139,8 +147,11 @@ fn model(
     n: u64,
 ) -> Option<(u64, Option<Vec<u8>>)> {
     let entry = versions.iter().find(|(k, m, _)| k == key && *m <= n);
-    let cover =
-        ranges.iter().filter(|(s, e, m)| &[*s][..] <= key && key < &[*e][..] && *m <= n).map(|r| r.2).max();
+    let cover = ranges
+        .iter()
+        .filter(|(s, e, m)| &[*s][..] <= key && (*e >= 6 || key < &[*e][..]) && *m <= n)
+        .map(|r| r.2)
+        .max();
     match (entry, cover) {
         (Some((_, m, value)), cover) if cover.is_none_or(|c| *m >= c) => Some((*m, value.clone())),
         (_, cover) => cover.map(|c| (c, None)),
@@ -169,7 +180,7 @@ proptest! {
                         Found::Absent => None,
                         Found::Delete { lsn } => Some((lsn.raw(), None)),
                         Found::Put { lsn, value: slot, priority } => {
-                            prop_assert_eq!(u64::from(priority.raw()), lsn.raw() % 3);
+                            prop_assert_eq!(priority, super::tests::priority(lsn.raw()));
                             Some((lsn.raw(), Some(value(&file, &table, slot).unwrap().to_vec())))
                         }
                     };

@@ -1,0 +1,221 @@
+//! Rewriting: the versions of several tables that [`super::retain`] keeps, copied into new tables.
+//!
+//! A plain state machine between a [`Merge`] and a [`TableBuilder`]. It never holds more than one key's deletes: a value
+//! that stays goes out at once, and one that lies apart is copied as it is stored, without being decompressed.
+use super::build::TableBuilder;
+use super::cursor::ViewBody;
+use super::entry::{Apart, Body, Entry, Priority};
+use super::extent::{Extent, RangeTombstone};
+use super::merge::{Bounded, Merge, MergeStep};
+use super::open::{Damage, Loaded, Need, value_need};
+use super::retain::{Below, Readers, Verdict, VersionKind, judge, range_stays};
+use crate::ids::Lsn;
+use crate::key::KeyRange;
+use bytes::Bytes;
+
+/// What tables below the rewritten ones may hold.
+pub trait Lower {
+    /// Of a key.
+    fn key(&self, key: &[u8]) -> Below;
+    /// Of any key of a range.
+    fn range(&self, range: &RangeTombstone) -> Below;
+}
+
+/// The same of all keys.
+impl Lower for Below {
+    fn key(&self, _key: &[u8]) -> Below {
+        *self
+    }
+    fn range(&self, _range: &RangeTombstone) -> Below {
+        *self
+    }
+}
+
+/// How far a rewrite came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Feed this piece of the source of this number: [`Rewrite::feed`].
+    Need { source: usize, need: Need },
+    /// Feed the bytes of this value of the source of this number: [`Rewrite::feed_value`].
+    NeedValue { source: usize, need: Need },
+    /// The builder holds output: drain it and go on.
+    Drain,
+    /// The builder's table is as long as was asked for: finish it and go on with a new one.
+    Cut,
+    /// All was copied.
+    Done,
+}
+
+/// Bounds of one call and of one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes of output after which the builder is to be drained.
+    pub drain: usize,
+    /// Bytes of blocks and values after which a table ends.
+    pub table: u64,
+}
+
+/// Copies what stays of several tables.
+#[derive(Debug)]
+pub struct Rewrite {
+    merge: Merge<Bounded>,
+    readers: Readers,
+    /// The range tombstones of all inputs.
+    ranges: Extent,
+    /// The key whose versions are being copied.
+    key: Vec<u8>,
+    /// The LSN of its version looked at last.
+    newer: Option<Lsn>,
+    /// Its deletes that stay if an older version does; newest first.
+    deletes: Vec<(Lsn, Priority)>,
+    /// The first key of the table being built; range tombstones in front of it went into the tables before.
+    from: Bytes,
+    awaiting: Option<Apart>,
+}
+
+impl Rewrite {
+    /// A rewrite of what `merge` walks over, upwards, and of these range tombstones, cut to the parts that count.
+    #[must_use]
+    pub fn new(merge: Merge<Bounded>, ranges: Vec<RangeTombstone>, readers: Readers) -> Rewrite {
+        Rewrite {
+            merge,
+            readers,
+            ranges: Extent::new(None, ranges),
+            key: Vec::new(),
+            newer: None,
+            deletes: Vec::new(),
+            from: Bytes::new(),
+            awaiting: None,
+        }
+    }
+
+    /// Hands over the piece that was needed.
+    ///
+    /// # Errors
+    /// What of the inputs is damaged.
+    pub fn feed(&mut self, source: usize, loaded: &Loaded) -> Result<(), Damage> {
+        self.merge.feed(source, loaded).map(drop)
+    }
+
+    /// Hands over the bytes of the value that was needed.
+    ///
+    /// # Errors
+    /// What of the inputs is damaged.
+    ///
+    /// # Panics
+    /// If no value was needed.
+    pub fn feed_value(&mut self, bytes: &Bytes, builder: &mut TableBuilder) -> Result<(), Damage> {
+        let apart = self.awaiting.take().expect("a value was needed");
+        let source = self.merge.current().expect("the merge stands at the entry of the value");
+        let stored = self.merge.source(source).cursor().table().stored_value(apart, bytes)?;
+        let view = self.merge.view().expect("the merge stands at an entry");
+        builder.add(Entry {
+            key: view.key,
+            lsn: view.lsn,
+            priority: view.priority,
+            body: Body::Stored(&stored),
+        });
+        self.merge.advance().map(drop)
+    }
+
+    /// Goes on until something is to be done by the caller.
+    ///
+    /// # Errors
+    /// What of the inputs is damaged.
+    pub fn step(
+        &mut self,
+        builder: &mut TableBuilder,
+        pace: Pace,
+        lower: &dyn Lower,
+    ) -> Result<Progress, Damage> {
+        loop {
+            if let (Some(apart), Some(source)) = (self.awaiting, self.merge.current()) {
+                return Ok(Progress::NeedValue { source, need: value_need(apart) });
+            }
+            match self.merge.state() {
+                MergeStep::Need { source, need } => return Ok(Progress::Need { source, need }),
+                MergeStep::End => {
+                    let from = std::mem::take(&mut self.from);
+                    self.put_ranges(builder, &from, None, lower);
+                    return Ok(Progress::Done);
+                }
+                MergeStep::At => (),
+            }
+            if builder.pending() >= pace.drain {
+                return Ok(Progress::Drain);
+            }
+            if self.at_new_key() && self.begin_key(builder, pace, lower) {
+                return Ok(Progress::Cut);
+            }
+            self.copy_version(builder, lower)?;
+        }
+    }
+
+    fn at_new_key(&self) -> bool {
+        let view = self.merge.view().expect("the merge stands at an entry");
+        self.newer.is_none() || view.key != self.key
+    }
+
+    /// Goes on to the next key; whether the table ends in front of it.
+    fn begin_key(&mut self, builder: &mut TableBuilder, pace: Pace, lower: &dyn Lower) -> bool {
+        let view = self.merge.view().expect("the merge stands at an entry");
+        let long = builder.len() >= pace.table || builder.is_full();
+        let cut = (long && self.newer.is_some() && KeyRange::may_cut(&self.key, view.key))
+            .then(|| Bytes::copy_from_slice(KeyRange::lower_bound(view.key)));
+        self.key.clear();
+        self.key.extend_from_slice(view.key);
+        self.newer = None;
+        self.deletes.clear();
+        let Some(cut) = cut else { return false };
+        let from = std::mem::replace(&mut self.from, cut.clone());
+        self.put_ranges(builder, &from, Some(&cut), lower);
+        true
+    }
+
+    /// Copies the version that the merge stands at if it stays, and moves on.
+    fn copy_version(&mut self, builder: &mut TableBuilder, lower: &dyn Lower) -> Result<(), Damage> {
+        let view = self.merge.view().expect("the merge stands at an entry");
+        let (lsn, priority) = (view.lsn, view.priority);
+        if self.newer == Some(lsn) {
+            // A copy of the version just seen.
+            return self.merge.advance().map(drop);
+        }
+        let covered = self.ranges.covering(view.key).filter(|cover| *cover > lsn).min();
+        let newer = [self.newer, covered].into_iter().flatten().min();
+        self.newer = Some(lsn);
+        let (kind, below) = match view.body {
+            ViewBody::Delete => (VersionKind::Delete, lower.key(view.key)),
+            _ => (VersionKind::Value, Below::MayHold),
+        };
+        match judge(&self.readers, below, newer, lsn, kind) {
+            Verdict::Drop => (),
+            Verdict::WithOlder => self.deletes.push((lsn, priority)),
+            Verdict::Keep => {
+                for (lsn, priority) in self.deletes.drain(..) {
+                    builder.add(Entry { key: view.key, lsn, priority, body: Body::Delete });
+                }
+                let body = match view.body {
+                    ViewBody::Delete => Body::Delete,
+                    ViewBody::Inline { value, .. } => Body::Put(value),
+                    ViewBody::Apart(apart) => {
+                        self.awaiting = Some(apart);
+                        return Ok(());
+                    }
+                };
+                builder.add(Entry { key: view.key, lsn, priority, body });
+            }
+        }
+        self.merge.advance().map(drop)
+    }
+
+    /// Adds what stays of the range tombstones between `from` and `to`.
+    fn put_ranges(&self, builder: &mut TableBuilder, from: &Bytes, to: Option<&Bytes>, lower: &dyn Lower) {
+        for tombstone in self.ranges.tombstones() {
+            if let Some(part) = tombstone.clipped(from, to)
+                && range_stays(&self.readers, lower.range(&part), part.lsn)
+            {
+                builder.add_range(part);
+            }
+        }
+    }
+}
