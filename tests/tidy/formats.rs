@@ -11,11 +11,10 @@ const FORMATS: &[(&str, &[&str])] = &[
     ("engine/src/wal/frame.rs", &["frame-commits-1", "frame-link-1", "frame-seal-1", "frame-pad-1"]),
     // Operations are the body of commits.
     ("engine/src/wal/operation.rs", &["frame-commits-1"]),
-    // A table is made of all of these.
+    // A table is made of all of these, and of filters, which are bits.
     ("engine/src/table/piece.rs", &["table-1", "table-1-ranges"]),
     ("engine/src/table/block.rs", &["table-1", "table-1-lz4"]),
     ("engine/src/table/index.rs", &["table-1"]),
-    ("engine/src/table/filter.rs", &["table-1"]),
     ("engine/src/table/extent.rs", &["table-1", "table-1-ranges"]),
     ("engine/src/table/footer.rs", &["table-1", "table-1-ranges"]),
 ];

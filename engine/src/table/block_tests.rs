@@ -29,7 +29,7 @@ fn read(block: &Block) -> Result<Vec<Version>, Malformed> {
         let value = match &entry.body {
             RawBody::Delete => None,
             RawBody::Inline(range) => Some(block.slice(range.clone()).to_vec()),
-            RawBody::Apart(apart) => Some(apart.len.to_le_bytes().to_vec()),
+            RawBody::Apart(apart) => Some(apart.len.to_be_bytes().to_vec()),
         };
         found.push((key.clone(), entry.lsn.raw(), value));
         (at, before) = (entry.next, Some(entry.lsn));

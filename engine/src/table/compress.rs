@@ -77,7 +77,7 @@ mod tests {
     fn what_does_not_shrink_is_stored_as_it_is() {
         let mut noise = Vec::new();
         for i in 0..512 {
-            noise.extend_from_slice(&crate::codec::mix(i).to_le_bytes());
+            noise.extend_from_slice(&crate::codec::mix(i).to_be_bytes());
         }
         for (contents, wanted) in
             [(&noise[..], Compression::Lz4), (b"", Compression::Lz4), (b"aa", Compression::None)]
