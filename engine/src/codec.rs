@@ -146,6 +146,14 @@ pub fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
+/// Where `part`, which lies in `whole`, begins in it.
+#[must_use]
+pub fn offset_in(whole: &[u8], part: &[u8]) -> usize {
+    let at = part.as_ptr().addr() - whole.as_ptr().addr();
+    assert!(at + part.len() <= whole.len(), "the part lies in the whole");
+    at
+}
+
 /// `n` rounded up to a multiple of `unit`, a power of two.
 #[must_use]
 pub const fn align_up(n: u64, unit: u64) -> u64 {

@@ -1,18 +1,22 @@
 //! The sorted versions of one space that are not in tables.
 //!
-//! Every key has its versions in LSN order. A version goes when no reader can ask for it any more: a newer one lies at
+//! Below what was written since a space was opened lies what its log held then (`run.rs`), one version a key. Above it
+//! every key has its versions in LSN order. A version goes when no reader can ask for it any more: a newer one lies at
 //! or below the *floor*, the lower of the durable watermark (a fenced space reads there) and the oldest snapshot.
-//! Bytes are accounted exactly as [`entry_cost`] says.
+//! Bytes are accounted exactly: as [`entry_cost`] says above, as the arrays take below.
 use crate::ids::Lsn;
 use crate::key::Key;
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 mod replay;
+mod run;
 
-pub use replay::Replay;
+pub use replay::{Progress, Replay};
+use run::{Run, RunEntry};
 
 /// A value read from a space: immutable bytes, cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -93,7 +97,10 @@ pub enum Direction {
 /// Sorted versions of one space.
 #[derive(Debug, Default)]
 pub struct Memtable {
+    /// What the log held when the space was opened.
+    base: Run,
     map: BTreeMap<Key, Versions>,
+    /// What the versions in `map` cost.
     bytes: u64,
     last: Lsn,
     durable: Lsn,
@@ -124,7 +131,7 @@ impl Memtable {
     /// What all versions cost together.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + self.base.bytes()
     }
 
     /// Notes that `lsn` was committed; its operations follow by [`Memtable::apply`].
@@ -140,7 +147,7 @@ impl Memtable {
         let version = Version { lsn, value: value.map(Value::copy_from) };
         match self.map.entry(key.into()) {
             Entry::Vacant(entry) => {
-                if version.value.is_none() {
+                if version.value.is_none() || self.base.written(key).is_some() {
                     self.garbage.push_back((lsn, entry.key().clone()));
                 }
                 entry.insert(Versions { newest: version, older: Vec::new() });
@@ -158,13 +165,19 @@ impl Memtable {
     /// The value of `key` as of `lsn`.
     #[must_use]
     pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Value> {
-        self.map.get(key)?.at(lsn)?.value.clone()
+        match self.map.get(key).and_then(|versions| versions.at(lsn)) {
+            Some(version) => version.value.clone(),
+            None => self.base.get(key),
+        }
     }
 
     /// The LSN of the newest version of `key`, also of a tombstone not collected yet.
     #[must_use]
     pub fn newest(&self, key: &[u8]) -> Option<(Lsn, bool)> {
-        self.map.get(key).map(|v| (v.newest.lsn, v.newest.value.is_some()))
+        match self.map.get(key) {
+            Some(versions) => Some((versions.newest.lsn, versions.newest.value.is_some())),
+            None => self.base.written(key).map(|lsn| (lsn, true)),
+        }
     }
 
     /// Up to `limit` entries as of `lsn` between the bounds, in `direction`.
@@ -180,11 +193,16 @@ impl Memtable {
         if is_empty_range(lower, upper) {
             return Vec::new();
         }
-        let range = self.map.range::<[u8], _>((lower, upper));
-        let live = |(key, versions): (&Key, &Versions)| Some((key.clone(), versions.at(lsn)?.value.clone()?));
+        let above = self.map.range::<[u8], _>((lower, upper));
+        let visible = |(key, versions): (&'_ Key, &'_ Versions)| {
+            versions.at(lsn).map(|v| (key.clone(), v.value.clone()))
+        };
+        let below = self.base.range(lower, upper);
         match direction {
-            Direction::Ascending => range.filter_map(live).take(limit).collect(),
-            Direction::Descending => range.rev().filter_map(live).take(limit).collect(),
+            Direction::Ascending => merge(above.filter_map(visible), below, Ordering::Less, limit),
+            Direction::Descending => {
+                merge(above.rev().filter_map(visible), below.rev(), Ordering::Greater, limit)
+            }
         }
     }
 
@@ -227,6 +245,9 @@ impl Memtable {
 
     fn collect_key(&mut self, key: &Key, floor: Lsn) {
         let Some(versions) = self.map.get_mut(key) else { return };
+        if versions.at(floor).is_some() {
+            self.base.remove(key);
+        }
         let cost = |v: &Version| entry_cost(key.len(), v.value.as_ref().map_or(0, |v| v.len()));
         if versions.newest.lsn <= floor {
             self.bytes -= versions.older.iter().map(cost).sum::<u64>();
@@ -246,6 +267,35 @@ impl Memtable {
             versions.older = Vec::new();
         }
     }
+}
+
+/// Up to `limit` entries of both, where those `above` hide those `below` of the same key; `first` is how a key compares
+/// with one that comes after it.
+fn merge<'a>(
+    above: impl Iterator<Item = (Key, Option<Value>)>,
+    below: impl Iterator<Item = RunEntry<'a>>,
+    first: Ordering,
+    limit: usize,
+) -> Vec<(Key, Value)> {
+    let (mut above, mut below) = (above.peekable(), below.peekable());
+    let mut merged = Vec::new();
+    while merged.len() < limit {
+        let order = match (above.peek(), below.peek()) {
+            (None, None) => break,
+            (Some(_), None) => first,
+            (None, Some(_)) => first.reverse(),
+            (Some((key, _)), Some(entry)) => (**key).cmp(entry.key()),
+        };
+        if order == first.reverse() {
+            merged.extend(below.next().map(|e| (Key::from(e.key()), e.value())));
+            continue;
+        }
+        if order == Ordering::Equal {
+            below.next();
+        }
+        merged.extend(above.next().and_then(|(key, value)| Some((key, value?))));
+    }
+    merged
 }
 
 /// Whether no key can lie between the bounds; `BTreeMap::range` panics on some of these.

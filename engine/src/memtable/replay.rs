@@ -1,113 +1,185 @@
-//! Building a memtable from a log: changes are gathered, sorted by key and then put into the tree, so that neighbours
-//! in the tree come one after the other and are found in the cache.
+//! Building a memtable from a log: where each key and value lies is noted while the log is scanned, then sorted.
 //!
 //! What a log holds when recovery ends is durable, and nobody reads before: so of each key only the newest version is
-//! kept, and a tombstone leaves nothing. The result is what [`Memtable::apply`] one by one, then
+//! kept, and a tombstone leaves nothing. The result reads as what [`Memtable::apply`] one by one, then
 //! [`Memtable::set_durable`] with the last LSN would have made.
-use super::{Memtable, Value, Version, Versions, entry_cost};
+//!
+//! Sorting: keys are distributed by their first bytes to buckets of equal width, and each bucket is sorted by a number
+//! of those bytes and the place in the log; only where the bytes are equal the keys themselves are looked at.
+use super::Memtable;
+use super::run::{Run, Slot, TOMBSTONE, prefix};
 use crate::ids::Lsn;
-use crate::key::Key;
-use std::collections::btree_map::Entry;
+use bytes::Bytes;
+use std::collections::VecDeque;
 
-/// Changes gathered before they are put into the tree: the more, the closer neighbours are; the fewer, the sooner
-/// others on the same thread get their turn.
-const BATCH: usize = 64 * 1024;
-/// Bytes of values gathered at most, since old versions among them only take room.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
-
-#[derive(Debug)]
-struct Change {
-    key: Key,
-    version: Version,
-}
+/// Entries sorted before others on the same thread get their turn, as long as buckets are of about equal size.
+const STEP: usize = 16 * 1024;
+/// Bytes of log above which it is sorted on the way, so that values long overwritten do not add up.
+const SETTLE_AT: u64 = 384 * 1024 * 1024;
+/// Entries in a bucket, about.
+const BUCKET: usize = 1024;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Replay {
-    table: Memtable,
-    batch: Vec<Change>,
-    batch_bytes: usize,
+    last: Lsn,
+    /// In log order, prefixes not filled in.
+    loose: Vec<Slot>,
+    chunks: Vec<Bytes>,
+    /// What all keys so far begin with.
+    shared: Option<Vec<u8>>,
+    sorting: Option<Sorting>,
+    /// Bytes held after the last settling, and entries then.
+    settled: u64,
+    in_order: usize,
+}
+
+#[derive(Debug)]
+struct Sorting {
+    /// Prefix in the upper half, index in `loose` in the lower; by bucket.
+    order: Vec<u128>,
+    /// Where each bucket ends.
+    ends: VecDeque<usize>,
+    next: usize,
+    sorted: Vec<Slot>,
+}
+
+/// Whether there is more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    More,
+    Done,
 }
 
 impl Replay {
     /// The newest LSN so far.
     #[must_use]
     pub fn last(&self) -> Lsn {
-        self.table.last
+        self.last
     }
 
     /// Notes that `lsn` was committed; its operations follow by [`Replay::apply`].
     pub fn begin(&mut self, lsn: Lsn) {
-        self.table.begin(lsn);
+        assert!(lsn > self.last, "commits enter the memtable in order: {lsn} after {}", self.last);
+        self.last = lsn;
     }
 
-    /// Adds a version at the LSN begun last.
-    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let version = Version { lsn: self.table.last, value: value.map(Value::copy_from) };
-        self.batch.push(Change { key: key.into(), version });
-        self.batch_bytes += value.map_or(0, <[u8]>::len);
-        if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES {
-            self.settle();
-        }
-    }
-
-    /// The memtable, with everything in it.
-    #[must_use]
-    pub fn finish(mut self) -> Memtable {
-        self.settle();
-        self.table
-    }
-
-    /// Puts the batch into the tree.
-    fn settle(&mut self) {
-        let batch = &mut self.batch;
-        let prefix = |key: &Key| {
-            let mut word = [0; 8];
-            let n = key.len().min(8);
-            word[..n].copy_from_slice(&key[..n]);
-            u64::from_be_bytes(word)
-        };
-        // Sorting a number and a place moves a quarter of the bytes, and seldom looks at the key itself.
-        let mut order: Vec<(u64, u32)> =
-            batch.iter().enumerate().map(|(i, change)| (prefix(&change.key), i as u32)).collect();
-        order.sort_unstable_by(|a, b| {
-            let keys = || batch[a.1 as usize].key.cmp(&batch[b.1 as usize].key);
-            a.0.cmp(&b.0).then_with(keys).then(a.1.cmp(&b.1))
-        });
-        let mut order = order.into_iter().map(|(_, i)| i as usize).peekable();
-        while let Some(i) = order.next() {
-            if order.peek().is_some_and(|&next| batch[next].key == batch[i].key) {
-                continue;
+    /// Adds a version at the LSN begun last: `key` begins at offset `at` of the bytes that [`Replay::attach`] is going
+    /// to be given next, and a value of length `value` follows it; `None` is a tombstone.
+    pub fn apply(&mut self, at: usize, key: &[u8], value: Option<usize>) {
+        match &mut self.shared {
+            None => self.shared = Some(key.to_vec()),
+            Some(shared) if !key.starts_with(shared) => {
+                let common = shared.iter().zip(key).take_while(|(a, b)| a == b).count();
+                shared.truncate(common);
             }
-            let key = std::mem::take(&mut batch[i].key);
-            let version = std::mem::take(&mut batch[i].version);
-            self.table.replace(key, version);
+            Some(_) => {}
         }
-        batch.clear();
-        self.batch_bytes = 0;
+        self.loose.push(Slot {
+            prefix: 0,
+            lsn: self.last,
+            at: u32::try_from(at).expect("segments are shorter"),
+            value: value.map_or(TOMBSTONE, |v| v as u32),
+            key: (key.len() - 1) as u16,
+            chunk: self.chunks.len() as u16,
+        });
+    }
+
+    /// Takes the bytes in which everything lies that was applied since the last time.
+    pub fn attach(&mut self, bytes: Bytes) {
+        self.chunks.push(bytes);
+    }
+
+    /// Whether [`Replay::settle`] should run now, and not only at the end.
+    #[must_use]
+    pub fn is_heavy(&self) -> bool {
+        self.held() > self.settled.saturating_mul(2).max(SETTLE_AT)
+    }
+
+    fn held(&self) -> u64 {
+        self.chunks.iter().map(|c| c.len() as u64).sum()
+    }
+
+    /// Sorts some of it. To be called until it is [`Progress::Done`].
+    pub fn settle(&mut self) -> Progress {
+        let Some(sorting) = &mut self.sorting else {
+            self.distribute();
+            return Progress::More;
+        };
+        let before = sorting.next;
+        while sorting.next < before + STEP
+            && let Some(end) = sorting.ends.pop_front()
+        {
+            let from = std::mem::replace(&mut sorting.next, end);
+            let bucket = &mut sorting.order[from..end];
+            bucket.sort_unstable();
+            emit(bucket, &self.loose, &self.chunks, &mut sorting.sorted);
+        }
+        if !sorting.ends.is_empty() {
+            return Progress::More;
+        }
+        let sorted = self.sorting.take().expect("just seen").sorted;
+        let chunks = std::mem::take(&mut self.chunks);
+        let run = Run::new(self.shared.clone().unwrap_or_default(), sorted, chunks);
+        (_, self.loose, self.chunks) = run.into_parts();
+        (self.settled, self.in_order) = (self.held(), self.loose.len());
+        Progress::Done
+    }
+
+    /// The memtable, once it was settled.
+    #[must_use]
+    pub fn finish(self) -> Memtable {
+        assert_eq!(self.in_order, self.loose.len(), "what was applied last was settled");
+        let base = Run::new(self.shared.unwrap_or_default(), self.loose, self.chunks);
+        Memtable { base, last: self.last, ..Memtable::default() }
+    }
+
+    /// Fills in prefixes and distributes everything to buckets.
+    fn distribute(&mut self) {
+        let skip = self.shared.as_ref().map_or(0, Vec::len);
+        let (mut least, mut most) = (u64::MAX, 0);
+        for slot in &mut self.loose {
+            slot.prefix = prefix(&slot.key_in(&self.chunks)[skip..]);
+            least = least.min(slot.prefix);
+            most = most.max(slot.prefix);
+        }
+        let buckets = (self.loose.len() / BUCKET).next_power_of_two();
+        let width = most.saturating_sub(least);
+        let shift = (64 - width.leading_zeros()).saturating_sub(buckets.trailing_zeros());
+        let bucket = |slot: &Slot| ((slot.prefix - least) >> shift) as usize;
+        let mut starts = vec![0usize; buckets + 1];
+        for slot in &self.loose {
+            starts[bucket(slot) + 1] += 1;
+        }
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        let ends = starts[1..].iter().copied().collect();
+        let mut order = vec![0u128; self.loose.len()];
+        for (i, slot) in self.loose.iter().enumerate() {
+            let to = &mut starts[bucket(slot)];
+            order[*to] = u128::from(slot.prefix) << 64 | i as u128;
+            *to += 1;
+        }
+        let sorted = Vec::with_capacity(self.loose.len());
+        self.sorting = Some(Sorting { order, ends, next: 0, sorted });
     }
 }
 
-impl Memtable {
-    /// Makes `version` the only one of `key`; a tombstone makes it none.
-    fn replace(&mut self, key: Key, version: Version) {
-        let cost = |key: &Key, v: &Version| entry_cost(key.len(), v.value.as_ref().map_or(0, |v| v.len()));
-        let gone = version.value.is_none();
-        match self.map.entry(key) {
-            Entry::Vacant(_) if gone => {}
-            Entry::Vacant(entry) => {
-                self.bytes += cost(entry.key(), &version);
-                entry.insert(Versions { newest: version, older: Vec::new() });
-            }
-            Entry::Occupied(mut entry) => {
-                let old = cost(entry.key(), &entry.get().newest);
-                self.bytes -= old;
-                if gone {
-                    entry.remove();
-                } else {
-                    self.bytes += cost(entry.key(), &version);
-                    entry.get_mut().newest = version;
-                }
+/// Appends the newest version of every key of a sorted bucket, unless that is a tombstone.
+fn emit(bucket: &mut [u128], loose: &[Slot], chunks: &[Bytes], sorted: &mut Vec<Slot>) {
+    for equal in bucket.chunk_by_mut(|a, b| a >> 64 == b >> 64) {
+        let slot = |packed: &u128| &loose[*packed as u64 as usize];
+        if equal.len() > 1 {
+            // In the log's order where the keys are equal.
+            equal.sort_by(|a, b| slot(a).key_in(chunks).cmp(slot(b).key_in(chunks)));
+        }
+        for i in 0..equal.len() {
+            let this = slot(&equal[i]);
+            let newer = equal.get(i + 1).map(slot);
+            let overwritten = newer.is_some_and(|n| n.key_in(chunks) == this.key_in(chunks));
+            if !overwritten && this.value != TOMBSTONE {
+                sorted.push(*this);
             }
         }
     }
@@ -116,7 +188,7 @@ impl Memtable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memtable::Direction;
+    use crate::memtable::{Direction, Value};
     use proptest::prelude::*;
     use std::ops::Bound;
 
@@ -126,40 +198,118 @@ mod tests {
         entries.into_iter().map(|(key, value)| (key.to_vec(), value)).collect()
     }
 
+    fn settle(replay: &mut Replay) {
+        while replay.settle() == Progress::More {}
+    }
+
+    /// Applies `changes` in chunks of `each`, at LSNs from 1 on.
+    fn replayed(changes: &[(Vec<u8>, Option<Vec<u8>>)], each: usize, settle_between: bool) -> Memtable {
+        let mut replay = Replay::default();
+        let mut lsn = 0;
+        for part in changes.chunks(each) {
+            let mut bytes = Vec::new();
+            for (key, value) in part {
+                lsn += 1;
+                replay.begin(Lsn::from_raw(lsn));
+                replay.apply(bytes.len(), key, value.as_ref().map(Vec::len));
+                bytes.extend_from_slice(key);
+                bytes.extend_from_slice(value.as_deref().unwrap_or(&[]));
+            }
+            replay.attach(Bytes::from(bytes));
+            if settle_between {
+                settle(&mut replay);
+            }
+        }
+        settle(&mut replay);
+        replay.finish()
+    }
+
+    type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+    /// Few keys of few different bytes, also behind a long common beginning.
+    fn changes() -> impl Strategy<Value = Changes> {
+        let key = (prop::bool::weighted(0.9), prop::collection::vec(0..3u8, 1..12));
+        let key = key.prop_map(
+            |(long, key)| if long { [&b"a long common beginning "[..], &key].concat() } else { key },
+        );
+        let value = prop::option::weighted(0.8, (0..200u8).prop_map(|n| vec![n; usize::from(n)]));
+        prop::collection::vec((key, value), 0..300)
+    }
+
     proptest! {
         #[test]
-        fn a_replay_makes_what_applying_one_by_one_makes(
-            changes in prop::collection::vec((prop::collection::vec(0..3u8, 1..12), prop::option::of(0..200u8)), 0..200),
-            settle_every in 1..50usize,
+        fn a_replay_reads_as_what_applying_one_by_one_makes(
+            changes in changes(), more in changes(), each in 1..50usize, between: bool,
         ) {
-            let (mut replay, mut table) = (Replay::default(), Memtable::new());
-            for (i, (key, value)) in changes.iter().enumerate() {
-                let lsn = Lsn::from_raw(i as u64 + 1);
-                let value = value.map(|n| vec![n; usize::from(n)]);
-                replay.begin(lsn);
-                replay.apply(key, value.as_deref());
-                table.begin(lsn);
+            let mut table = Memtable::new();
+            let mut found = replayed(&changes, each, between);
+            let apply = |table: &mut Memtable, changes: &Changes| for (key, value) in changes {
+                table.begin(Lsn::from_raw(table.last().raw() + 1));
                 table.apply(key, value.as_deref());
-                if i % settle_every == 0 {
-                    replay.settle();
+            };
+            apply(&mut table, &changes);
+            table.set_durable(table.last());
+            found.set_durable(table.last());
+            prop_assert_eq!(all(&found), all(&table));
+            // What is written afterwards hides what was there, for those who may see it.
+            let before = table.last();
+            for (i, part) in more.chunks(each).enumerate() {
+                for t in [&mut found, &mut table] {
+                    apply(t, &part.to_vec());
+                    if i == 0 {
+                        t.pin(before);
+                    }
+                    if i % 3 == 0 {
+                        t.set_durable(t.last());
+                    }
+                }
+                prop_assert_eq!(all(&found), all(&table));
+            }
+            let keys: Vec<_> = changes.iter().chain(&more).map(|(k, _)| k).collect();
+            let read = |t: &Memtable, at| keys.iter().map(|k| t.get(k, at)).collect::<Vec<_>>();
+            let newest = |t: &Memtable| keys.iter().map(|k| t.newest(k).filter(|n| n.1)).collect::<Vec<_>>();
+            if !more.is_empty() {
+                prop_assert_eq!(read(&found, before), read(&table, before));
+                for t in [&mut found, &mut table] {
+                    t.unpin(before);
                 }
             }
-            table.set_durable(table.last());
-            let replayed = replay.finish();
-            prop_assert_eq!(all(&replayed), all(&table));
-            prop_assert_eq!((replayed.bytes(), replayed.last()), (table.bytes(), table.last()));
-            let newest = |t: &Memtable| changes.iter().map(|(k, _)| t.newest(k)).collect::<Vec<_>>();
-            prop_assert_eq!(newest(&replayed), newest(&table));
+            prop_assert_eq!(read(&found, table.last()), read(&table, table.last()));
+            prop_assert_eq!(newest(&found), newest(&table));
+            let between = (Bound::Excluded(&b"a long common beginning \x01"[..]), Bound::Included(&[1, 2][..]));
+            for direction in [Direction::Ascending, Direction::Descending] {
+                for (lower, upper) in [between, (between.1, between.0)] {
+                    let range = |t: &Memtable| t.range(lower, upper, t.last(), direction, 7);
+                    prop_assert_eq!(range(&found), range(&table));
+                }
+            }
         }
     }
 
     #[test]
-    fn full_batches_settle_by_themselves() {
-        let mut replay = Replay::default();
-        for n in 0..=BATCH as u64 {
-            replay.begin(Lsn::from_raw(n + 1));
-            replay.apply(&n.to_be_bytes(), Some(b"v"));
+    fn many_keys_are_sorted_whatever_their_first_bytes_are() {
+        for spread in [1, 1 << 20, u64::MAX / 9000] {
+            let change = |n: u64| (((n * 7919 % 9000) * spread).to_be_bytes().to_vec(), Some(vec![n as u8]));
+            let changes: Changes = (0..9000).map(change).collect();
+            let table = replayed(&changes, 1000, false);
+            let mut expected: Vec<_> = changes.into_iter().map(|(k, v)| (k, v.unwrap())).collect();
+            expected.sort();
+            let found: Vec<_> = all(&table).into_iter().map(|(k, v)| (k, v.to_vec())).collect();
+            assert!(found == expected, "spread {spread}");
         }
-        assert_eq!((replay.batch.len(), replay.finish().map.len()), (1, BATCH + 1));
+    }
+
+    #[test]
+    fn what_was_overwritten_takes_no_room_in_the_end() {
+        let value = |n: u8| Some(vec![n; 1000]);
+        let changes: Changes = (0..1000u32).map(|n| (vec![(n % 10) as u8], value(n as u8))).collect();
+        let mut table = replayed(&changes, 100, false);
+        assert!(table.bytes() < 2 * 10 * 1100, "{}", table.bytes());
+        for key in 0..10u8 {
+            table.begin(Lsn::from_raw(2000 + u64::from(key)));
+            table.apply(&[key], None);
+        }
+        table.set_durable(table.last());
+        assert_eq!(table.bytes(), 0, "an emptied space gives back everything");
     }
 }

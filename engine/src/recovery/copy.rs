@@ -119,7 +119,7 @@ pub(super) async fn append_behind(
         crate::wal::scan::Stop::Torn { bytes, .. } => (bytes, tail.scanned.end),
         crate::wal::scan::Stop::Unwritten => (0, tail.scanned.end),
     };
-    let capacity = tail.bytes.len() as u64;
+    let capacity = tail.len;
     let offset = align_up(end.offset + torn, SECTOR as u64);
     if offset + segment_for(0) > capacity {
         return copy_forward(context, id, dirs, current, log, None, report).await;

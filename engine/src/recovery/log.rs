@@ -1,16 +1,18 @@
 //! Reading the log back: facts for the decision, and the commits. Changes nothing.
 use super::cases::{Beyond, Closing, Facts, Files, Reading, Tail};
 use super::report::{Damage, RecoveryReport};
-use crate::env::{Access, Dir, IoError};
+use crate::codec::offset_in;
+use crate::env::{Access, Dir, Io, IoError};
 use crate::ids::{Lsn, SpaceUid};
 use crate::limits::SEGMENT_HARD_MAX;
 use crate::manifest::{SegmentEnd, SegmentEntry, Version};
-use crate::memtable::{Memtable, Replay};
+use crate::memtable::{Memtable, Progress, Replay};
 use crate::mutants;
 use crate::wal::frame::{Frame, FrameKind, Link};
 use crate::wal::operation::{Operation, decode_commit};
 use crate::wal::scan::{Boundary, Scanned, Scanner, Stop};
 use crate::wal::segment::{SEGMENT_HEADER, SegmentId, verify_header};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Bytes scanned before others get a turn.
@@ -22,7 +24,10 @@ const PEEK: usize = SEGMENT_HEADER as usize + 512;
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) id: SegmentId,
-    pub(super) bytes: Vec<u8>,
+    /// Up to the end of its frames.
+    pub(super) bytes: Bytes,
+    /// Length of the file as far as it was read.
+    pub(super) len: u64,
     pub(super) scanned: Scanned,
     /// The file is shorter than what was allocated and synced before it was listed, and nothing says that its log
     /// ended in front of that.
@@ -83,12 +88,11 @@ impl From<IoError> for Trouble {
     }
 }
 
-/// Where the segments go, one after the other.
-#[derive(Default)]
-struct Intake {
-    replay: Replay,
-    /// The bytes of a segment that is done with: new memory has to be cleared by the system first, page by page.
-    buffer: Vec<u8>,
+/// The bytes of a segment on their way.
+struct Incoming {
+    /// Length of the file.
+    size: u64,
+    bytes: Io<Vec<u8>>,
 }
 
 /// Reads the log that `version` lists.
@@ -115,9 +119,10 @@ pub(super) async fn read(
         claimed: version.durable,
         damage: None,
     };
-    let mut intake = Intake::default();
-    let taken = read_segments(wal, uid, version, &mut log, &mut intake, report).await;
-    log.mem = intake.replay.finish();
+    let mut replay = Replay::default();
+    let taken = read_segments(wal, uid, version, &mut log, &mut replay, report).await;
+    settle(&mut replay).await;
+    log.mem = replay.finish();
     match taken {
         Ok(()) => {}
         Err(Trouble::Damaged { damage, what }) => {
@@ -135,12 +140,19 @@ pub(super) async fn read(
     Ok(log)
 }
 
+/// Sorts what was taken in; others get their turn in between.
+async fn settle(replay: &mut Replay) {
+    while replay.settle() == Progress::More {
+        yield_now().await;
+    }
+}
+
 async fn read_segments(
     wal: &Arc<dyn Dir>,
     uid: SpaceUid,
     version: &Version,
     log: &mut Log,
-    intake: &mut Intake,
+    replay: &mut Replay,
     report: &mut RecoveryReport,
 ) -> Result<(), Trouble> {
     let ids: Vec<SegmentId> =
@@ -156,25 +168,43 @@ async fn read_segments(
     let links: Vec<Option<Link>> = links.iter().map(|l| l.as_ref().ok().copied().flatten()).collect();
     // The chain ends in the last segment that has a link.
     let chained = links.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
-    for (i, (entry, id)) in version.segments.iter().zip(&ids).enumerate() {
+    let ends: Vec<Result<Option<SegmentEnd>, Trouble>> = (version.segments.iter().zip(&ids).enumerate())
+        .map(|(i, (entry, id))| match i < chained {
+            true => ending(entry, *id, links.get(i + 1).copied().flatten()),
+            false => Ok(None),
+        })
+        .collect();
+    let lens: Vec<_> = ends.iter().map(|e| e.as_ref().ok().copied().flatten().map(|e| e.len)).collect();
+    let mut ahead = None;
+    for (i, ((entry, id), end)) in version.segments.iter().zip(&ids).zip(ends).enumerate() {
         if damaged_at == Some(i) {
             // Its error, once more, now that everything in front of it was taken in.
             peek_link(wal, *id).await?;
         }
+        let end = end?;
+        let incoming = match ahead.take() {
+            Some(incoming) => incoming,
+            None => begin_read(wal, *id, lens[i]).await,
+        };
+        // The next one is read while this one is scanned.
+        if let Some(next) = ids.get(i + 1) {
+            ahead = Some(begin_read(wal, *next, lens[i + 1]).await);
+        }
         if i >= chained {
-            let segment = load(wal, *id, None, &mut intake.buffer, &mut |_| (), report).await?;
+            let segment = load(*id, incoming?, None, &mut |_, _| (), report).await?;
             note_unused(log, &segment, report);
             if let Some(cut) = segment.cut {
                 return Err(cut_short(*id, cut));
             }
-            intake.buffer = segment.bytes;
             log.unused.push(*entry);
             continue;
         }
-        let end = ending(entry, *id, links.get(i + 1).copied().flatten())?;
-        take_in(wal, log, *id, (links[i], end), intake, report).await?;
+        take_in(log, *id, (links[i], end), incoming?, replay, report).await?;
         if i + 1 < chained && entry.end.is_none() {
             log.before_tail = end.map(|end| (*id, end));
+        }
+        if replay.is_heavy() {
+            settle(replay).await;
         }
     }
     Ok(())
@@ -196,11 +226,11 @@ fn ending(entry: &SegmentEntry, id: SegmentId, next: Option<Link>) -> Result<Opt
 
 /// Reads one segment of the chain into the memtable.
 async fn take_in(
-    wal: &Arc<dyn Dir>,
     log: &mut Log,
     id: SegmentId,
     (link, end): (Option<Link>, Option<SegmentEnd>),
-    intake: &mut Intake,
+    incoming: Incoming,
+    into: &mut Replay,
     report: &mut RecoveryReport,
 ) -> Result<(), Trouble> {
     let Some(link) = link else {
@@ -217,21 +247,21 @@ async fn take_in(
             format!("it follows LSN {}, the log ended with {}", link.last, log.last),
         ));
     }
-    if intake.replay.last() < link.last && log.tail.is_none() {
+    if into.last() < link.last && log.tail.is_none() {
         // What the dropped predecessors held is no longer needed; order goes on behind it.
         log.last = link.last;
     }
     let mut unknown = false;
-    let Intake { replay: into, buffer } = intake;
     let (mut commits, mut operations) = (0, 0);
-    let mut visit = |frame: &Frame<'_>| match replay(frame, into) {
+    let mut visit = |frame: &Frame<'_>, body_at| match replay(frame, body_at, into) {
         Some((c, o)) => {
             commits += c;
             operations += o;
         }
         None => unknown = true,
     };
-    let mut segment = load(wal, id, end.map(|e| e.len), buffer, &mut visit, report).await?;
+    let mut segment = load(id, incoming, end.map(|e| e.len), &mut visit, report).await?;
+    into.attach(segment.bytes.clone());
     report.commits += commits;
     report.operations += operations;
     if unknown {
@@ -259,9 +289,7 @@ async fn take_in(
     }
     log.last = found.last;
     log.proven = segment.scanned.proven;
-    if let Some(before) = log.tail.replace(segment) {
-        intake.buffer = before.bytes;
-    }
+    log.tail = Some(segment);
     broken.map_or(Ok(()), Err)
 }
 
@@ -274,8 +302,9 @@ fn cut_short(id: SegmentId, cut: Cut) -> Trouble {
     damaged(id, len, format!("a listed segment is {len} bytes long, {allocated} were durable"))
 }
 
-/// Applies one frame; commits and operations in it, or `None` if its body is unknown.
-fn replay(frame: &Frame<'_>, into: &mut Replay) -> Option<(u64, u64)> {
+/// Applies one frame whose body begins at `body_at` of its segment; commits and operations in it, or `None` if its body
+/// is unknown.
+fn replay(frame: &Frame<'_>, body_at: usize, into: &mut Replay) -> Option<(u64, u64)> {
     let head = frame.head();
     if head.kind != FrameKind::Commits {
         return Some((0, 0));
@@ -284,9 +313,12 @@ fn replay(frame: &Frame<'_>, into: &mut Replay) -> Option<(u64, u64)> {
     let mut operations = 0;
     for i in 0..u64::from(head.count) {
         into.begin(head.first.advance(i));
-        operations += decode_commit(&mut reader, |op| match op {
-            Operation::Put { key, value } => into.apply(key, Some(value)),
-            Operation::Delete { key } => into.apply(key, None),
+        operations += decode_commit(&mut reader, |op| {
+            let at = body_at + offset_in(frame.body(), op.key());
+            match op {
+                Operation::Put { key, value } => into.apply(at, key, Some(value.len())),
+                Operation::Delete { key } => into.apply(at, key, None),
+            }
         })? as u64;
     }
     reader.is_empty().then_some((u64::from(head.count), operations))
@@ -364,15 +396,8 @@ async fn open(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Arc<dyn crate::env::F
     }
 }
 
-/// Reads and scans a segment, up to `len` where its end is known. Uses up `buffer`, whatever is in it.
-async fn load(
-    wal: &Arc<dyn Dir>,
-    id: SegmentId,
-    len: Option<u64>,
-    buffer: &mut Vec<u8>,
-    visit: &mut (dyn FnMut(&Frame<'_>) + Send),
-    report: &mut RecoveryReport,
-) -> Result<Segment, Trouble> {
+/// Begins to read a segment, up to `len` where its end is known.
+async fn begin_read(wal: &Arc<dyn Dir>, id: SegmentId, len: Option<u64>) -> Result<Incoming, Trouble> {
     let file = open(wal, id).await?;
     let size = file.len().await?;
     let wanted = len.unwrap_or(size).min(SEGMENT_HARD_MAX);
@@ -383,16 +408,26 @@ async fn load(
             format!("a listed segment is {size} bytes long, {wanted} were durable"),
         ));
     }
-    let mut bytes = std::mem::take(buffer);
-    bytes.resize(wanted as usize, 0);
-    let bytes = file.read_at(0, bytes).await?;
+    Ok(Incoming { size, bytes: file.read_at(0, vec![0; wanted as usize]) })
+}
+
+/// Scans a segment, which ends at `len` if that is known. `visit` gets each frame and where its body begins.
+async fn load(
+    id: SegmentId,
+    incoming: Incoming,
+    len: Option<u64>,
+    visit: &mut (dyn FnMut(&Frame<'_>, usize) + Send),
+    report: &mut RecoveryReport,
+) -> Result<Segment, Trouble> {
+    let Incoming { size, bytes } = incoming;
+    let mut bytes = bytes.await?;
     report.bytes += bytes.len() as u64;
     let (Some(mut scanner), Some(header)) = (Scanner::new(&bytes, id), verify_header(&bytes, id)) else {
         return Err(damaged(id, 0, "the header of a listed segment does not verify".to_owned()));
     };
     let allocated = header.allocated;
     let cut = (len.is_none() && size < allocated).then_some(Cut { len: size, allocated });
-    while !scanner.step(SCAN_STEP, visit) {
+    while !scanner.step(SCAN_STEP, &mut |frame| visit(frame, offset_in(&bytes, frame.body()))) {
         yield_now().await;
     }
     let scanned = scanner.finish();
@@ -402,7 +437,11 @@ async fn load(
         report.torn_bytes += bytes;
         report.discarded_frames += later_frames;
     }
-    Ok(Segment { id, bytes, scanned, cut })
+    let len = bytes.len() as u64;
+    // What was allocated and not written takes no memory.
+    bytes.truncate(scanned.end.offset as usize);
+    bytes.shrink_to_fit();
+    Ok(Segment { id, bytes: Bytes::from(bytes), len, scanned, cut })
 }
 
 /// Lets whoever else is ready on this thread go first.
