@@ -4,8 +4,8 @@
 //! kept, and a tombstone leaves nothing. The result reads as what [`Memtable::apply`] one by one, then
 //! [`Memtable::set_durable`] with the last LSN would have made.
 //!
-//! Sorting: keys are distributed by their first bytes to buckets of equal width, and each bucket is sorted by a number
-//! of those bytes and the place in the log; only where the bytes are equal the keys themselves are looked at.
+//! Sorting: entries are distributed by the first bytes of their keys to buckets of equal width, and each bucket is
+//! sorted by a number of those bytes and the place in the log; only where the bytes are equal keys are looked at.
 use super::Memtable;
 use super::run::{Run, Slot, TOMBSTONE, prefix};
 use crate::ids::Lsn;
@@ -23,8 +23,9 @@ const BUCKET: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Replay {
     last: Lsn,
-    /// In log order, prefixes not filled in.
+    /// In log order. Prefixes count from `valid` on; the others were taken when more seemed to be shared.
     loose: Vec<Slot>,
+    valid: usize,
     chunks: Vec<Bytes>,
     /// What all keys so far begin with.
     shared: Option<Vec<u8>>,
@@ -36,12 +37,15 @@ pub struct Replay {
 
 #[derive(Debug)]
 struct Sorting {
-    /// Prefix in the upper half, index in `loose` in the lower; by bucket.
-    order: Vec<u128>,
-    /// Where each bucket ends.
+    /// By bucket, and in log order in each; up to `sorted` what is done.
+    slots: Vec<Slot>,
+    /// Where each bucket ends that is not done.
     ends: VecDeque<usize>,
     next: usize,
-    sorted: Vec<Slot>,
+    sorted: usize,
+    /// Of one bucket: prefix in the upper half, place in the lower.
+    order: Vec<u128>,
+    bucket: Vec<Slot>,
 }
 
 /// Whether there is more to do.
@@ -67,16 +71,18 @@ impl Replay {
     /// Adds a version at the LSN begun last: `key` begins at offset `at` of the bytes that [`Replay::attach`] is going
     /// to be given next, and a value of length `value` follows it; `None` is a tombstone.
     pub fn apply(&mut self, at: usize, key: &[u8], value: Option<usize>) {
-        match &mut self.shared {
-            None => self.shared = Some(key.to_vec()),
+        let shared = match &mut self.shared {
+            None => self.shared.insert(key.to_vec()).len(),
             Some(shared) if !key.starts_with(shared) => {
                 let common = shared.iter().zip(key).take_while(|(a, b)| a == b).count();
                 shared.truncate(common);
+                self.valid = self.loose.len();
+                common
             }
-            Some(_) => {}
-        }
+            Some(shared) => shared.len(),
+        };
         self.loose.push(Slot {
-            prefix: 0,
+            prefix: prefix(&key[shared..]),
             lsn: self.last,
             at: u32::try_from(at).expect("segments are shorter"),
             value: value.map_or(TOMBSTONE, |v| v as u32),
@@ -110,15 +116,13 @@ impl Replay {
         while sorting.next < before + STEP
             && let Some(end) = sorting.ends.pop_front()
         {
-            let from = std::mem::replace(&mut sorting.next, end);
-            let bucket = &mut sorting.order[from..end];
-            bucket.sort_unstable();
-            emit(bucket, &self.loose, &self.chunks, &mut sorting.sorted);
+            sorting.bucket(end, &self.chunks);
         }
         if !sorting.ends.is_empty() {
             return Progress::More;
         }
-        let sorted = self.sorting.take().expect("just seen").sorted;
+        let Sorting { slots: mut sorted, sorted: count, .. } = self.sorting.take().expect("just seen");
+        sorted.truncate(count);
         let chunks = std::mem::take(&mut self.chunks);
         let run = Run::new(self.shared.clone().unwrap_or_default(), sorted, chunks);
         (_, self.loose, self.chunks) = run.into_parts();
@@ -137,11 +141,13 @@ impl Replay {
     /// Fills in prefixes and distributes everything to buckets.
     fn distribute(&mut self) {
         let skip = self.shared.as_ref().map_or(0, Vec::len);
-        let (mut least, mut most) = (u64::MAX, 0);
-        for slot in &mut self.loose {
+        for slot in &mut self.loose[..self.valid] {
             slot.prefix = prefix(&slot.key_in(&self.chunks)[skip..]);
-            least = least.min(slot.prefix);
-            most = most.max(slot.prefix);
+        }
+        self.valid = 0;
+        let (mut least, mut most) = (u64::MAX, 0);
+        for slot in &self.loose {
+            (least, most) = (least.min(slot.prefix), most.max(slot.prefix));
         }
         let buckets = (self.loose.len() / BUCKET).next_power_of_two();
         let width = most.saturating_sub(least);
@@ -155,31 +161,42 @@ impl Replay {
             starts[i] += starts[i - 1];
         }
         let ends = starts[1..].iter().copied().collect();
-        let mut order = vec![0u128; self.loose.len()];
-        for (i, slot) in self.loose.iter().enumerate() {
+        let mut slots = vec![Slot::GONE; self.loose.len()];
+        for slot in &self.loose {
             let to = &mut starts[bucket(slot)];
-            order[*to] = u128::from(slot.prefix) << 64 | i as u128;
+            slots[*to] = *slot;
             *to += 1;
         }
-        let sorted = Vec::with_capacity(self.loose.len());
-        self.sorting = Some(Sorting { order, ends, next: 0, sorted });
+        self.sorting =
+            Some(Sorting { slots, ends, next: 0, sorted: 0, order: Vec::new(), bucket: Vec::new() });
     }
 }
 
-/// Appends the newest version of every key of a sorted bucket, unless that is a tombstone.
-fn emit(bucket: &mut [u128], loose: &[Slot], chunks: &[Bytes], sorted: &mut Vec<Slot>) {
-    for equal in bucket.chunk_by_mut(|a, b| a >> 64 == b >> 64) {
-        let slot = |packed: &u128| &loose[*packed as u64 as usize];
-        if equal.len() > 1 {
-            // In the log's order where the keys are equal.
-            equal.sort_by(|a, b| slot(a).key_in(chunks).cmp(slot(b).key_in(chunks)));
-        }
-        for i in 0..equal.len() {
-            let this = slot(&equal[i]);
-            let newer = equal.get(i + 1).map(slot);
-            let overwritten = newer.is_some_and(|n| n.key_in(chunks) == this.key_in(chunks));
-            if !overwritten && this.value != TOMBSTONE {
-                sorted.push(*this);
+impl Sorting {
+    /// Sorts the bucket that ends at `end`: appends the newest version of every key of it to what is sorted, unless that
+    /// is a tombstone.
+    fn bucket(&mut self, end: usize, chunks: &[Bytes]) {
+        let Sorting { slots, next, sorted, order, bucket, .. } = self;
+        bucket.clear();
+        bucket.extend_from_slice(&slots[*next..end]);
+        *next = end;
+        order.clear();
+        order.extend(bucket.iter().enumerate().map(|(i, slot)| u128::from(slot.prefix) << 64 | i as u128));
+        order.sort_unstable();
+        let slot = |packed: &u128| &bucket[*packed as u64 as usize];
+        for equal in order.chunk_by_mut(|a, b| a >> 64 == b >> 64) {
+            if equal.len() > 1 {
+                // In the log's order where the keys are equal.
+                equal.sort_by(|a, b| slot(a).key_in(chunks).cmp(slot(b).key_in(chunks)));
+            }
+            for i in 0..equal.len() {
+                let this = slot(&equal[i]);
+                let newer = equal.get(i + 1).map(slot);
+                let overwritten = newer.is_some_and(|n| n.key_in(chunks) == this.key_in(chunks));
+                if !overwritten && this.value != TOMBSTONE {
+                    slots[*sorted] = *this;
+                    *sorted += 1;
+                }
             }
         }
     }

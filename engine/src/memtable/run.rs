@@ -39,6 +39,9 @@ const _: () = assert!(crate::limits::SEGMENT_HARD_MAX < u32::MAX as u64, "offset
 const _: () = assert!((crate::limits::VALUE_MAX as u64) < TOMBSTONE as u64, "lengths fit");
 
 impl Slot {
+    /// The place of an entry that is not there.
+    pub(super) const GONE: Slot = Slot { prefix: 0, lsn: Lsn::ZERO, at: 0, value: 0, key: 0, chunk: 0 };
+
     pub(super) fn key_len(&self) -> usize {
         usize::from(self.key) + 1
     }

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// Bytes scanned before others get a turn.
 const SCAN_STEP: usize = 1024 * 1024;
+/// Bytes read at a time where the end of a segment is not known.
+const PIECE: usize = 1024 * 1024;
 /// Enough of a segment for its header and its link.
 const PEEK: usize = SEGMENT_HEADER as usize + 512;
 
@@ -92,6 +94,8 @@ impl From<IoError> for Trouble {
 struct Incoming {
     /// Length of the file.
     size: u64,
+    file: Arc<dyn crate::env::File>,
+    wanted: usize,
     bytes: Io<Vec<u8>>,
 }
 
@@ -408,7 +412,35 @@ async fn begin_read(wal: &Arc<dyn Dir>, id: SegmentId, len: Option<u64>) -> Resu
             format!("a listed segment is {size} bytes long, {wanted} were durable"),
         ));
     }
-    Ok(Incoming { size, bytes: file.read_at(0, vec![0; wanted as usize]) })
+    let wanted = wanted as usize;
+    // Where the end is known all of it is frames. Otherwise most of it may be unwritten, see `read_written`.
+    let now = if len.is_some() { wanted } else { wanted.min(PIECE) };
+    let bytes = file.read_at(0, vec![0; now]);
+    Ok(Incoming { size, file, wanted, bytes })
+}
+
+/// Reads what is left of a segment whose end is not known, a piece at a time: zeros behind the last byte written, which
+/// may be nearly all of it, take no memory. The bytes, and how many there are with those zeros.
+async fn read_written(incoming: Incoming) -> Result<(Vec<u8>, u64), Trouble> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let Incoming { file, wanted, bytes, .. } = incoming;
+    let mut bytes = bytes.await?;
+    let mut at = bytes.len();
+    let mut piece = Vec::new();
+    while at < wanted {
+        piece.resize(PIECE.min(wanted - at), 0);
+        let asked = piece.len();
+        piece = file.read_at(at as u64, piece).await?;
+        if !piece.chunks(ZEROS.len()).all(|c| *c == ZEROS[..c.len()]) {
+            bytes.resize(at, 0);
+            bytes.extend_from_slice(&piece);
+        }
+        at += piece.len();
+        if piece.len() < asked {
+            break;
+        }
+    }
+    Ok((bytes, at as u64))
 }
 
 /// Scans a segment, which ends at `len` if that is known. `visit` gets each frame and where its body begins.
@@ -419,9 +451,9 @@ async fn load(
     visit: &mut (dyn FnMut(&Frame<'_>, usize) + Send),
     report: &mut RecoveryReport,
 ) -> Result<Segment, Trouble> {
-    let Incoming { size, bytes } = incoming;
-    let mut bytes = bytes.await?;
-    report.bytes += bytes.len() as u64;
+    let size = incoming.size;
+    let (mut bytes, read) = read_written(incoming).await?;
+    report.bytes += read;
     let (Some(mut scanner), Some(header)) = (Scanner::new(&bytes, id), verify_header(&bytes, id)) else {
         return Err(damaged(id, 0, "the header of a listed segment does not verify".to_owned()));
     };
@@ -437,11 +469,9 @@ async fn load(
         report.torn_bytes += bytes;
         report.discarded_frames += later_frames;
     }
-    let len = bytes.len() as u64;
-    // What was allocated and not written takes no memory.
     bytes.truncate(scanned.end.offset as usize);
     bytes.shrink_to_fit();
-    Ok(Segment { id, bytes: Bytes::from(bytes), len, scanned, cut })
+    Ok(Segment { id, bytes: Bytes::from(bytes), len: read, scanned, cut })
 }
 
 /// Lets whoever else is ready on this thread go first.
