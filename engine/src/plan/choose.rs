@@ -133,7 +133,7 @@ fn aged(f: &Facts<'_>) -> Option<MovePlan> {
         |t: &&TableEntry, age_s: u64| age_s > 0 && f.now_ms.saturating_sub(touched(f, t)) >= age_s * 1000;
     let calm = |tier| pressure_of(o, tables, tier) < Pressure::High;
     if calm(Tier::Warm) {
-        let run: Vec<_> = tables.hot.iter().take_while(|t| idle(t, o.hot_age_s)).collect();
+        let run: Vec<_> = oldest(f).into_iter().take_while(|t| idle(t, o.hot_age_s)).collect();
         let start = run.iter().map(|t| t.range.lower()).min();
         if let (Some(start), Some(room)) = (start, room(f, Tier::Warm)) {
             return slice(f, Tier::Hot, &run, start, Take::All, room);

@@ -103,12 +103,23 @@ pub fn seal(config: &Config, f: &Facts<'_>) -> Option<Seal> {
 pub struct FlushPlan {
     /// How many of the sealed memtables, from the oldest on.
     pub memtables: usize,
-    /// The last commit in them. If it is not durable, the log is synced up to it before the flush is installed.
+    /// The last commit in them.
     pub last: Lsn,
+    /// What must be of the log before the flush is installed.
+    pub log: Log,
     /// Bytes of log that go with it.
     pub frees_log: u64,
     /// Bytes of memory likewise.
     pub frees_memory: u64,
+}
+
+/// Whether the log holds a flush back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// It is durable up to the flush's last commit.
+    Durable,
+    /// It must be synced up to there first.
+    SyncFirst,
 }
 
 /// Which sealed memtables to flush: the oldest, and those after it that fit into one table of a memtable's size with it.
@@ -118,7 +129,8 @@ pub fn flush(config: &Config, f: &Facts<'_>) -> Option<FlushPlan> {
     if f.hot_tables >= HOT_TABLES_MAX {
         return None;
     }
-    let mut plan = FlushPlan { memtables: 0, last: Lsn::ZERO, frees_log: 0, frees_memory: 0 };
+    let mut plan =
+        FlushPlan { memtables: 0, last: Lsn::ZERO, log: Log::Durable, frees_log: 0, frees_memory: 0 };
     for s in f.sealed {
         assert!(s.last > plan.last, "memtables are sealed in order");
         if plan.memtables > 0 && plan.frees_memory + s.bytes > config.memtable_bytes() {
@@ -126,6 +138,7 @@ pub fn flush(config: &Config, f: &Facts<'_>) -> Option<FlushPlan> {
         }
         plan.memtables += 1;
         plan.last = s.last;
+        plan.log = if s.last <= f.durable { Log::Durable } else { Log::SyncFirst };
         plan.frees_log += s.log_bytes;
         plan.frees_memory += s.bytes;
     }
@@ -222,7 +235,9 @@ mod tests {
         let c = config();
         let all = [sealed(5, 4000), sealed(7, 6000), sealed(9, 1)];
         let plan = flush(&c, &facts(&all)).unwrap();
-        assert_eq!((plan.memtables, plan.last.raw(), plan.frees_log), (2, 7, 20_000));
+        assert_eq!((plan.memtables, plan.last.raw(), plan.frees_log, plan.log), (2, 7, 20_000, Log::Durable));
+        let behind = Facts { durable: Lsn::from_raw(6), ..facts(&all) };
+        assert_eq!(flush(&c, &behind).unwrap().log, Log::SyncFirst);
         let large = [sealed(5, 40_000), sealed(7, 1)];
         assert_eq!(flush(&c, &facts(&large)).unwrap().memtables, 1);
         assert_eq!(flush(&c, &facts(&[])), None);

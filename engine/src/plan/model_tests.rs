@@ -284,6 +284,9 @@ impl World {
             }
             _ => {}
         }
+        if self.bug == Bug::None {
+            self.check_size(&plan);
+        }
         let keys = 1 + plan.table_bytes as usize / 20;
         let mut done = run_move(&mut self.files, &self.version, &plan, floor, new, keys);
         let is_deletes = plan.take == Take::Deletes;
@@ -299,6 +302,26 @@ impl World {
             }
         }
         plan.edits(&self.version, done)
+    }
+
+    /// A job is bounded, and with it the room that it takes for a while.
+    fn check_size(&self, plan: &super::MovePlan) {
+        let bytes = |tier, files: &[FileUid]| {
+            let of = |f: &FileUid| self.version.tables.find(tier, *f).expect("an input").bytes;
+            (files.iter().map(of).sum::<u64>(), files.iter().map(of).max().unwrap_or(0))
+        };
+        let job = self.tiers.get().job_bytes;
+        let ((upper, one), (lower, other)) = (bytes(plan.from, &plan.upper), bytes(plan.to, &plan.lower));
+        assert!(
+            plan.take == Take::Deletes || upper <= job.max(one),
+            "{upper} bytes from above for a job of {job}"
+        );
+        let neighbours = plan.table_bytes + plan.table_bytes / 2;
+        assert!(
+            plan.take == Take::Deletes || lower <= job.max(other) + neighbours,
+            "{lower} bytes from below for a job of {job}"
+        );
+        assert_eq!(plan.writes, upper + lower);
     }
 
     fn promote(&mut self, wanted: &[Wanted]) -> Content {
