@@ -82,11 +82,14 @@ pub fn open(file: &Bytes, keep: Keep) -> Result<Arc<Table>, Damage> {
     }
 }
 
-/// All that a table says, one entry a line.
+/// A version as it is read: key, LSN, priority, value.
+pub type Read = (Vec<u8>, Lsn, Priority, Option<Bytes>);
+
+/// All that a table says.
 ///
 /// # Errors
 /// What is damaged.
-pub fn read(file: &Bytes, keep: Keep) -> Result<Vec<(Vec<u8>, Lsn, Priority, Option<Bytes>)>, Damage> {
+pub fn read(file: &Bytes, keep: Keep) -> Result<Vec<Read>, Damage> {
     let table = open(file, keep)?;
     let mut cursor = Cursor::new(table.clone());
     let mut found = Vec::new();
