@@ -67,6 +67,12 @@ impl HookedEnv {
         self.shared.changed.send_modify(|n| *n += 1);
     }
 
+    /// Lifts the rules about `op` alone.
+    pub fn lift_only(&self, op: IoOp) {
+        self.shared.rules.lock().unwrap().retain(|rule| rule.op != op);
+        self.shared.changed.send_modify(|n| *n += 1);
+    }
+
     /// How often `op` was called on paths that contain `part`.
     pub fn count(&self, op: IoOp, part: &str) -> usize {
         let calls = self.shared.calls.lock().unwrap();

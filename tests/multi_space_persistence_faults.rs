@@ -254,6 +254,115 @@ async fn a_recovery_that_fails_to_write_leaves_no_file_behind() {
     engine.close().await.unwrap();
 }
 
+/// Broke: a panic while log space was being prepared marked the space's task as ended although it was waiting for a
+/// sync, and a reopening began while that sync was under way.
+#[tokio::test(flavor = "current_thread")]
+async fn a_panic_while_log_space_is_prepared_ends_the_opening_only_with_its_last_io() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (engine, alpha, _) = two_spaces(&env, temp.path(), options()).await;
+    alpha.put("warm", "up").await.unwrap();
+    let calls = |op| env.count(op, "/alpha/wal/");
+    let (syncs, creates) = (calls(IoOp::Sync), calls(IoOp::Create));
+    env.rule(IoOp::Sync, "/alpha/wal/", Hook::Hold);
+    env.rule(IoOp::Create, "/alpha/wal/", Hook::Hold);
+    env.rule(IoOp::Allocate, "/alpha/wal/", Hook::Panic);
+    let put = |key: &'static str, len| {
+        let alpha = alpha.clone();
+        tokio::spawn(async move { alpha.put(key, vec![1; len]).await })
+    };
+    let syncing = put("k", 1);
+    until("a sync is held back", || calls(IoOp::Sync) > syncs).await;
+    let waiting = put("big", 100_000);
+    until("log space is being prepared", || calls(IoOp::Create) > creates).await;
+    let (opens, engine_too) = (env.count(IoOp::OpenDir, "/alpha"), engine.clone());
+    let reopening = tokio::spawn(async move { engine_too.reopen(&id("alpha")).await });
+    until("alpha is being closed", || matches!(alpha.state(), SpaceState::Closed)).await;
+    env.lift_only(IoOp::Create);
+    until("the panic fences it", || matches!(alpha.state(), SpaceState::Fenced(_))).await;
+    assert!(waiting.await.unwrap().is_err());
+    assert_eq!(syncing.await.unwrap().unwrap_err().kind(), ErrorKind::Unknown);
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(env.count(IoOp::OpenDir, "/alpha"), opens, "reopened while a sync was under way");
+    env.lift();
+    let alpha = reopening.await.unwrap().unwrap();
+    assert!(alpha.get("warm").await.unwrap().is_some());
+    alpha.put("big", vec![1; 100_000]).await.unwrap();
+    engine.close().await.unwrap();
+}
+
+/// Broke: a put from a destructor that ran because of somebody else's panic fenced the space.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_while_the_caller_unwinds_is_a_put_like_any_other() {
+    struct PutsWhenDropped(Space);
+    impl Drop for PutsWhenDropped {
+        fn drop(&mut self) {
+            // Not unwrapped: a second panic would abort.
+            let _ = bulkhead::env::os::block_on(self.0.put("from", "a destructor"));
+        }
+    }
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (engine, alpha, _) = two_spaces(&env, temp.path(), options()).await;
+    let unwinding = alpha.clone();
+    let thread = std::thread::spawn(move || {
+        let _puts = PutsWhenDropped(unwinding);
+        panic!("the caller's own, on purpose");
+    });
+    assert!(tokio::task::spawn_blocking(|| thread.join()).await.unwrap().is_err());
+    assert!(matches!(alpha.state(), SpaceState::Open), "{:?}", alpha.state());
+    assert!(alpha.get("from").await.unwrap().is_some());
+    engine.close().await.unwrap();
+}
+
+/// Creations that meet at the last free place must not count each other, or all of them are refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_creations_that_race_for_the_last_place_one_gets_it() {
+    const THREADS: usize = 8;
+    let env = HookedEnv::new();
+    let runtime = tokio::runtime::Handle::current();
+    for round in 0..100 {
+        let temp = scratch();
+        let engine = engine(&env, temp.path(), Options { max_spaces: 1, ..options() }).await;
+        let start = Arc::new(std::sync::Barrier::new(THREADS));
+        let create = |n| {
+            let (engine, runtime, start) = (engine.clone(), runtime.clone(), start.clone());
+            std::thread::spawn(move || {
+                start.wait();
+                runtime.block_on(engine.create_space(&id(&format!("s{n}")))).map(|_| ())
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(create).collect();
+        let joined = tokio::task::spawn_blocking(|| threads.into_iter().map(|t| t.join().unwrap()).collect());
+        let results: Vec<bulkhead::Result<()>> = joined.await.unwrap();
+        assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1, "round {round}: {results:?}");
+        engine.close().await.unwrap();
+    }
+}
+
+/// Broke: while a root held no space, its `.engine` was made anew although a newer release had written it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_root_of_a_newer_format_level_is_refused_and_left_alone() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    engine(&env, temp.path(), options()).await.close().await.unwrap();
+    let path = temp.path().join(".engine");
+    let mut bytes = std::fs::read(&path).unwrap();
+    for start in [0, 4096] {
+        let page = &mut bytes[start..start + 4096];
+        page[20..24].copy_from_slice(&2u32.to_le_bytes());
+        let tag = u64::from_le_bytes(page[8..16].try_into().unwrap());
+        let crc = bulkhead::codec::checksum(tag, start as u64, page, 16);
+        page[16..20].copy_from_slice(&crc.to_le_bytes());
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    let refused = Engine::open(env.clone(), temp.path(), options()).await.unwrap_err();
+    assert!(refused.to_string().contains("newer release"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_sync_serves_all_who_came_while_the_one_before_ran() {
     let temp = scratch();

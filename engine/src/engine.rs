@@ -265,7 +265,7 @@ impl Engine {
 
     fn alive(&self) -> Result<()> {
         if self.shared.state.lock().closed {
-            return Err(Error::new(ErrorKind::Closed, "the engine was closed"));
+            return Err(engine_closed());
         }
         Ok(())
     }
@@ -281,26 +281,30 @@ impl Engine {
     /// Starts making `id` in a task of its own; its slot, or the one that is there already.
     fn begin_create(&self, id: &SpaceId) -> Result<std::result::Result<Arc<Slot>, Arc<Slot>>> {
         let shared = &self.shared;
-        let slot = match shared.registry.begin_create(id.clone()) {
-            Ok(slot) => slot,
-            Err(slot) => return Ok(Err(slot)),
+        if let Some(slot) = shared.registry.get(id) {
+            return Ok(Err(slot));
+        }
+        let slot = {
+            // Held over both questions and the entry: `close` either finds the slot or came first, and creations that
+            // meet at the last place do not count each other.
+            let state = shared.state.lock();
+            if state.closed {
+                return Err(engine_closed());
+            }
+            let max = shared.context.config.max_spaces();
+            if shared.registry.len() >= max && shared.registry.get(id).is_none() {
+                let error =
+                    Error::rejected(Rejected::TooManySpaces, format!("there are {max} spaces already"))
+                        .in_space(id)
+                        .expected(format!("at most max-spaces = {max}"))
+                        .advice("Delete a space or raise max-spaces; nothing was done.");
+                return Err(error);
+            }
+            match shared.registry.begin_create(id.clone()) {
+                Ok(slot) => slot,
+                Err(slot) => return Ok(Err(slot)),
+            }
         };
-        // Asked only now that `close` would find the slot: it gives the lock back once no slot is busy.
-        if let Err(closed) = self.alive() {
-            shared.registry.forget(id);
-            slot.settle(SlotState::Gone(closed.clone()));
-            return Err(closed);
-        }
-        let max = shared.context.config.max_spaces();
-        if shared.registry.len() > max {
-            let error = Error::rejected(Rejected::TooManySpaces, format!("there are {max} spaces already"))
-                .in_space(id)
-                .expected(format!("at most max-spaces = {max}"))
-                .advice("Delete a space or raise max-spaces; nothing was done.");
-            shared.registry.forget(id);
-            slot.settle(SlotState::Gone(error.clone()));
-            return Err(error);
-        }
         let owner = Owner::of(id);
         let (shared, id, mine) = (shared.clone(), id.clone(), slot.clone());
         let task = async move {
@@ -410,6 +414,10 @@ impl Drop for SettleOnPanic {
         report.error = Some(error.to_string());
         self.slot.settle(SlotState::Broken(error, Box::new(report)));
     }
+}
+
+fn engine_closed() -> Error {
+    Error::new(ErrorKind::Closed, "the engine was closed")
 }
 
 fn open_already(id: &SpaceId) -> Error {

@@ -137,6 +137,19 @@ pub fn decode_engine_file(file: &[u8]) -> Option<SpaceUid> {
     })
 }
 
+/// Whether a page of `file` is whole and of a format level above this release's.
+fn is_of_a_newer_release(file: &[u8]) -> bool {
+    [0, PAGE].into_iter().filter_map(|start| Some((start, file.get(start..start + PAGE)?))).any(
+        |(start, page)| {
+            let mut r = Reader::new(page);
+            let fields = (|| Some((r.array()?, r.u64()?, r.u32()?, r.u32()?)))();
+            fields.is_some_and(|(magic, tag, crc, level): ([u8; 8], u64, u32, u32)| {
+                magic == MAGIC && level > ROOT_LEVEL && checksum(tag, start as u64, page, CRC_AT) == crc
+            })
+        },
+    )
+}
+
 /// Reads `.engine`, or writes it into a root that has none. It is durable before the first space can be made; so while
 /// there is no space its making may have been cut short, and what can be read of it may be in memory alone: it is made
 /// again then, with the same uid if it has one.
@@ -154,6 +167,9 @@ pub(crate) async fn identify(env: &Arc<dyn Env>, root: &Arc<dyn Dir>, has_spaces
                 "It was written by a newer release, or is damaged; restore the file. Nothing was touched.",
             )
     };
+    if existing.as_deref().is_some_and(is_of_a_newer_release) {
+        return Err(damaged("the data root's identity is of a format level that this release does not know"));
+    }
     let made_before = existing.is_some();
     let found = existing.map(|bytes| decode_engine_file(&bytes));
     match found {

@@ -44,7 +44,8 @@ impl Incarnation {
     }
 
     pub(super) fn start_driver(self: &Arc<Self>) {
-        let guarded = Guarded { incarnation: self.clone(), task: Box::pin(drive(self.clone())) };
+        let guarded =
+            Guarded { incarnation: self.clone(), role: Role::Driver, task: Box::pin(drive(self.clone())) };
         self.context.env.spawn(self.owner, "space", Box::pin(guarded));
     }
 
@@ -115,7 +116,8 @@ async fn drive(space: Arc<Incarnation>) {
             Event::Tick => tick(&space, &mut rhythm),
             Event::Prepare(what) => {
                 let task = super::rotation::prepare(space.clone(), what);
-                let guarded = Guarded { incarnation: space.clone(), task: Box::pin(task) };
+                let guarded =
+                    Guarded { incarnation: space.clone(), role: Role::Preparer, task: Box::pin(task) };
                 space.context.env.spawn(space.owner, "prepare-log", Box::pin(guarded));
             }
             Event::Work => {}
@@ -216,9 +218,18 @@ fn tick(space: &Arc<Incarnation>, rhythm: &mut Rhythm) {
     }
 }
 
+/// What a task of a space does.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Driver,
+    /// Prepares log space.
+    Preparer,
+}
+
 /// Runs a task of a space; a panic inside fences that space and answers its waiters, and goes no further than the task.
 struct Guarded {
     incarnation: Arc<Incarnation>,
+    role: Role,
     task: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -232,7 +243,7 @@ impl Future for Guarded {
             Ok(poll) => poll,
             Err(panic) => {
                 this.incarnation.fence_after_panic();
-                this.incarnation.task_is_gone();
+                this.incarnation.task_is_gone(this.role);
                 std::panic::resume_unwind(panic)
             }
         }
@@ -249,14 +260,22 @@ impl Incarnation {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The task that panicked waits for nothing any more, so nobody waits for it.
-    fn task_is_gone(&self) {
+    /// The task that panicked waits for nothing any more, so nobody waits for it. The other one goes on.
+    fn task_is_gone(self: &Arc<Self>, role: Role) {
         let mut wakers = Vec::new();
         let mut core = self.core();
-        core.driver = Driver::Absent;
-        core.preparing = Preparing::Nothing;
-        core.finished.all(&mut wakers);
+        match role {
+            Role::Driver => {
+                core.driver = Driver::Absent;
+                core.finished.all(&mut wakers);
+            }
+            Role::Preparer => core.preparing = Preparing::Nothing,
+        }
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
+        if matches!(role, Role::Preparer) {
+            // It ends once its last I/O has.
+            self.wake_driver();
+        }
     }
 }

@@ -163,7 +163,7 @@ impl Incarnation {
         precondition: Option<&Precondition>,
     ) -> Result<Attempt> {
         let body = crate::codec::varint_len(operations.len() as u64) + sizes.encoded;
-        let _fences = FenceOnPanic(self);
+        let _fences = FenceOnPanic { incarnation: self, unwinds_already: std::thread::panicking() };
         let mut guard = self.core();
         let core = &mut *guard;
         self.writable(core)?;
@@ -530,13 +530,16 @@ impl RoomWaiters {
 }
 
 /// A panic in the step that orders a commit is our own broken invariant: it fences the space, so that nobody builds on
-/// half a step.
-struct FenceOnPanic<'a>(&'a Incarnation);
+/// half a step. A caller may commit while a panic of its own unwinds: that one is none of the space's.
+struct FenceOnPanic<'a> {
+    incarnation: &'a Incarnation,
+    unwinds_already: bool,
+}
 
 impl Drop for FenceOnPanic<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fence_after_panic();
+        if std::thread::panicking() && !self.unwinds_already {
+            self.incarnation.fence_after_panic();
         }
     }
 }
