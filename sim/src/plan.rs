@@ -241,15 +241,20 @@ pub const KEY_GROUPS: u8 = 5;
 /// The bytes of a key: its group, then its number; some are long.
 #[must_use]
 pub fn key_bytes(key: u16) -> Vec<u8> {
-    let mut bytes = format!("g{}/{key:05}", key % u16::from(KEY_GROUPS)).into_bytes();
+    let mut bytes = group_prefix((key % u16::from(KEY_GROUPS)) as u8);
+    bytes.extend_from_slice(format!("{key:05}").as_bytes());
     if key % 13 == 5 {
         bytes.resize(300, b'.');
     }
     bytes
 }
 
-/// The prefix of a group's keys.
+/// The prefix of a group's keys. The first and the last group lie at the very ends of all keys that there can be.
 #[must_use]
 pub fn group_prefix(group: u8) -> Vec<u8> {
-    format!("g{group}/").into_bytes()
+    match group {
+        0 => vec![0, 0],
+        g if g == KEY_GROUPS - 1 => vec![255, 255],
+        g => format!("g{g}/").into_bytes(),
+    }
 }
