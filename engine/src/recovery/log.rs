@@ -10,7 +10,7 @@ use crate::memtable::{Memtable, Progress, Replay};
 use crate::mutants;
 use crate::wal::frame::{Frame, FrameKind, Link};
 use crate::wal::operation::{Operation, decode_commit};
-use crate::wal::scan::{Boundary, Scanned, Scanner, Stop};
+use crate::wal::scan::{Boundary, Scanned, Scanner, Stop, stated_end};
 use crate::wal::segment::{SEGMENT_HEADER, SegmentId, verify_header};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -420,8 +420,9 @@ async fn begin_read(wal: &Arc<dyn Dir>, id: SegmentId, len: Option<u64>) -> Resu
 }
 
 /// Reads what is left of a segment whose end is not known, a piece at a time: zeros behind the last byte written, which
-/// may be nearly all of it, take no memory. The bytes, and how many there are with those zeros.
-async fn read_written(incoming: Incoming) -> Result<(Vec<u8>, u64), Trouble> {
+/// may be nearly all of it, take no memory, unless a frame says that they are its own: what was put may be zeros. The
+/// bytes, and how many there are with those zeros.
+async fn read_written(id: SegmentId, incoming: Incoming) -> Result<(Vec<u8>, u64), Trouble> {
     const ZEROS: [u8; 4096] = [0; 4096];
     let Incoming { file, wanted, bytes, .. } = incoming;
     let mut bytes = bytes.await?;
@@ -440,6 +441,10 @@ async fn read_written(incoming: Incoming) -> Result<(Vec<u8>, u64), Trouble> {
             break;
         }
     }
+    if bytes.len() < at {
+        let kept = stated_end(&bytes, id).clamp(bytes.len(), at);
+        bytes.resize(kept, 0);
+    }
     Ok((bytes, at as u64))
 }
 
@@ -452,7 +457,7 @@ async fn load(
     report: &mut RecoveryReport,
 ) -> Result<Segment, Trouble> {
     let size = incoming.size;
-    let (mut bytes, read) = read_written(incoming).await?;
+    let (mut bytes, read) = read_written(id, incoming).await?;
     report.bytes += read;
     let (Some(mut scanner), Some(header)) = (Scanner::new(&bytes, id), verify_header(&bytes, id)) else {
         return Err(damaged(id, 0, "the header of a listed segment does not verify".to_owned()));

@@ -208,6 +208,14 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// What the header at the front of `bytes` gives as the length of its frame, unless no frame can be that long.
+    #[must_use]
+    pub fn stated_len(bytes: &[u8]) -> Option<usize> {
+        let mut r = Reader::new(bytes);
+        let (_tag, _crc, len) = (r.u64()?, r.u32()?, r.u32()? as usize);
+        (len <= FRAME_MAX).then_some(len)
+    }
+
     #[must_use]
     pub fn head(&self) -> FrameHead {
         self.head

@@ -50,6 +50,15 @@ pub struct Scanned {
     pub stop: Stop,
 }
 
+/// Where the last frame ends of those that `bytes`, the beginning of segment `id`, seem to hold: their headers say so,
+/// nothing is verified. It may lie behind `bytes`, by less than the longest frame.
+#[must_use]
+pub fn stated_end(bytes: &[u8], id: SegmentId) -> usize {
+    let tag = id.frame_tag().to_le_bytes();
+    let starts = (0..bytes.len()).step_by(FRAME_ALIGN).filter(|&at| bytes[at..].starts_with(&tag));
+    starts.filter_map(|at| Some(at + Frame::stated_len(&bytes[at..])?)).max().unwrap_or(0)
+}
+
 /// Scans one segment in bounded steps, so that a long log does not hold up whoever else runs on the same thread.
 #[derive(Debug)]
 pub struct Scanner<'a> {
@@ -257,6 +266,20 @@ mod tests {
         assert_eq!((s.end.last.counter(), s.end.offset), (2, starts[2] as u64));
         let Stop::Torn { later_frames, later_durable, .. } = s.stop else { panic!("{:?}", s.stop) };
         assert_eq!((later_frames, later_durable.counter()), (2, 3));
+    }
+
+    #[test]
+    fn a_frame_states_its_end_even_behind_the_bytes() {
+        let (bytes, starts) = segment(&[0, 0, 1], false);
+        let end = bytes.len() - 8192;
+        assert_eq!(stated_end(&bytes, id()), end);
+        assert_eq!(stated_end(&bytes[..starts[2] + 16], id()), end, "its length is there");
+        assert_eq!(stated_end(&bytes[..starts[2] + 12], id()), starts[2], "its length is not");
+        assert_eq!(stated_end(&bytes[..10], id()), 0);
+        let mut long = bytes[..starts[1]].to_vec();
+        long.extend_from_slice(&bytes[starts[0]..starts[0] + 12]);
+        long.extend_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(stated_end(&long, id()), starts[1], "no frame is that long");
     }
 
     #[test]
