@@ -146,7 +146,7 @@ impl Cursor {
     /// As [`Cursor::seek`].
     ///
     /// # Panics
-    /// If it stands at none; so for [`Cursor::prev`].
+    /// If it stands at none; so for [`Cursor::back`].
     #[inline]
     pub fn forward(&mut self) -> Result<Step<bool>, Damage> {
         let entry = self.entry.take().expect("a cursor moves on from an entry");
