@@ -403,7 +403,7 @@ struct SettleOnPanic {
 
 impl Drop for SettleOnPanic {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !crate::sync::unwinds() {
             return;
         }
         let error = Error::new(ErrorKind::Failed, "the engine panicked on this space: a bug of the engine")

@@ -6,6 +6,11 @@ use std::sync::PoisonError;
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
+/// Whether a panic unwinds the caller's stack right now: what a guard asks that has to tell its own end from a panic's.
+pub(crate) fn unwinds() -> bool {
+    std::thread::panicking()
+}
+
 /// A mutual-exclusion lock.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);

@@ -2,27 +2,17 @@
 //! files; a kill is a copy of the data root taken while the engine has it open, since a kill loses nothing that was
 //! written; the copy is what the next process finds.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test copies real files")]
+mod killed;
+
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Engine, Options, RecoveryStatus, SpaceId};
+use killed::copy_tree;
 use std::path::{Path, PathBuf};
 
 /// In memory where that is possible: nothing here depends on a sync that reaches a disk.
 fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), &target).unwrap();
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +70,7 @@ async fn run(script: &[Step]) {
             Step::Kill => {
                 boot += 1;
                 let next = temp.path().join(boot.to_string());
-                copy_tree(&root, &next);
+                copy_tree(&root, &next).unwrap();
                 root = next;
             }
         }
@@ -133,7 +123,7 @@ async fn a_seal_that_was_written_and_never_synced_costs_nothing() {
     let space = engine.space(&id).await.unwrap();
     space.put("b", "2").await.unwrap();
     let next = temp.path().join("1");
-    copy_tree(&root, &next);
+    copy_tree(&root, &next).unwrap();
     // Then the power fails, and takes what was never synced.
     let (file, at) = seal_of(&next.join("s/wal"));
     let mut bytes = std::fs::read(&file).unwrap();

@@ -1,23 +1,12 @@
 //! Goal: limits of the engine are typed errors, and what was acknowledged in front of one stays readable. Method: the
 //! real file system, driven up to the limit.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test")]
+mod killed;
+
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Durability, Engine, ErrorKind, Options, SpaceId, SpaceState};
-use std::path::Path;
+use killed::copy_tree;
 use std::time::Duration;
-
-fn copy_tree(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), &target).unwrap();
-        }
-    }
-}
 
 /// Broke: the 4097th log segment of a space tripped an assertion of the manifest. In the space's task that fenced the
 /// space as a bug of the engine; in recovery the opening task died and whoever waited for it waited for ever.
@@ -47,7 +36,7 @@ async fn a_log_with_all_the_segments_that_a_manifest_lists_is_full_and_no_panic(
     assert!(put >= 8000 && matches!(space.state(), SpaceState::Open), "{put}");
     // What a kill would leave: recovery has to copy forward, and finds no room for one more segment either.
     let killed = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    copy_tree(dir.path(), killed.path());
+    copy_tree(dir.path(), killed.path()).unwrap();
     engine.close().await.unwrap();
 
     let engine = Engine::open(OsEnv::current(), killed.path(), options.clone()).await.unwrap();

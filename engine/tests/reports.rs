@@ -1,10 +1,13 @@
 //! Goal: what a recovery report counts is exactly what was there (commits, operations, torn bytes, discarded frames,
 //! last LSN). Method: real files; frames of a known length, of which the tail is damaged by hand after a kill.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test damages real files")]
+mod killed;
+
 use bulkhead::env::os::OsEnv;
 use bulkhead::wal::frame::{Frame, FrameKind, Place, frame_len};
 use bulkhead::wal::operation::Operation;
 use bulkhead::{Durability, Engine, Lsn, Options, RecoveryReport, RecoveryStatus, SpaceId};
+use killed::copy_tree;
 use std::path::{Path, PathBuf};
 
 const KEY: &[u8] = b"a key of sixteen";
@@ -33,26 +36,13 @@ async fn killed() -> (tempfile::TempDir, PathBuf, Vec<Lsn>) {
         lsns.push(space.put(KEY, VALUE).await.unwrap());
     }
     let from = dir.path().join("root");
-    copy_tree(&from, &dir.path().join("killed"));
+    copy_tree(&from, &dir.path().join("killed")).unwrap();
     engine.close().await.unwrap();
     let mut segments: Vec<PathBuf> =
         std::fs::read_dir(dir.path().join("killed/alpha/wal")).unwrap().map(|e| e.unwrap().path()).collect();
     segments.retain(|path| std::fs::read(path).unwrap()[4096..].iter().any(|&b| b != 0));
     assert_eq!(segments.len(), 1, "ten small puts fit into one segment");
     (dir, segments.remove(0), lsns)
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), &target).unwrap();
-        }
-    }
 }
 
 async fn report(root: &Path) -> RecoveryReport {

@@ -1,23 +1,12 @@
 //! Goal: what was acknowledged is read back whatever bytes it consists of, zeros too, which look like log that nobody
 //! wrote. Method: real files; a kill is a copy of the data root taken while the engine has it open.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test copies real files")]
+mod killed;
+
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Durability, Engine, Options, RecoveryStatus, SpaceId};
+use killed::copy_tree;
 use std::path::Path;
-
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
-}
 
 /// A copy of `from` as a kill leaves it: anew if the engine renamed a file of it meanwhile.
 fn killed(from: &Path, to: &Path) {

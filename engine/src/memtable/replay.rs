@@ -325,6 +325,42 @@ mod tests {
         assert_eq!(keys, [0, 128, 255]);
     }
 
+    /// Broke: each scan from an end stepped over all that was deleted there, one entry at a time.
+    #[test]
+    fn a_queue_is_drained_from_either_end_in_order() {
+        let changes: Changes = (0..1000u16).map(|n| (n.to_be_bytes().to_vec(), Some(vec![7; 20]))).collect();
+        let mut table = replayed(&changes, 100, false);
+        let (mut front, mut back) = (0u16, 999u16);
+        for n in 0..1000u64 {
+            let direction = if n % 3 == 0 { Direction::Descending } else { Direction::Ascending };
+            let first = table.range(Bound::Unbounded, Bound::Unbounded, table.last(), direction, 1);
+            let expected = if n % 3 == 0 { back } else { front };
+            assert_eq!(&*first[0].0, expected.to_be_bytes(), "after {n}");
+            if n % 3 == 0 {
+                back = back.wrapping_sub(1)
+            } else {
+                front += 1
+            }
+            table.begin(Lsn::from_raw(2000 + n));
+            table.apply(&expected.to_be_bytes(), None);
+            table.set_durable(table.last());
+        }
+        assert_eq!((all(&table).len(), table.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_value_that_is_kept_keeps_little_else_in_memory() {
+        let changes: Changes = (0..100u8).map(|n| (vec![n], Some(vec![n; 10_000]))).collect();
+        let table = replayed(&changes, 100, false);
+        let kept = table.get(&[5], table.last()).unwrap();
+        assert!(kept.0.is_unique(), "a hundredth of the log's bytes is copied");
+        let changes: Changes = (0..10u8).map(|n| (vec![n], Some(vec![n; 10_000]))).collect();
+        let table = replayed(&changes, 10, false);
+        let shared = table.get(&[5], table.last()).unwrap();
+        assert!(!shared.0.is_unique(), "a tenth is not");
+        assert_eq!((&kept[..], &shared[..]), (&[5; 10_000][..], &[5; 10_000][..]));
+    }
+
     #[test]
     fn what_was_overwritten_takes_no_room_in_the_end() {
         let value = |n: u8| Some(vec![n; 1000]);

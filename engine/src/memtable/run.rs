@@ -9,9 +9,10 @@ use bytes::Bytes;
 use std::cmp::Ordering;
 use std::ops::Bound;
 
-/// Values up to this length are copied when they are read: a short one shall not keep a whole segment in memory.
-const COPIED: usize = 4096;
-/// Every so many slots one prefix is kept apart, so that a search begins in few cache lines.
+/// A value is handed out without a copy only if it is at least this part of the bytes that it keeps in memory.
+const SHARED_PART: usize = 16;
+/// Slots of a block. Of each block one prefix is kept apart, so that a search begins in few cache lines, and how many of
+/// its slots are still there, so that a scan passes over a block of which nothing is.
 const STRIDE: usize = 64;
 
 /// One entry. The value follows the key.
@@ -73,8 +74,10 @@ pub(super) struct Run {
     /// What all keys begin with.
     shared: Vec<u8>,
     slots: Vec<Slot>,
-    /// The prefix of every [`STRIDE`]th slot.
+    /// The prefix of each block's first slot.
     fence: Vec<u64>,
+    /// Slots of each block that are not gone.
+    there: Vec<u8>,
     chunks: Vec<Bytes>,
     /// Bytes of keys and values that are alive.
     alive: u64,
@@ -85,11 +88,11 @@ impl Run {
     /// A run of `slots`, ascending by key, in `chunks`; all keys begin with `shared`.
     pub(super) fn new(shared: Vec<u8>, slots: Vec<Slot>, chunks: Vec<Bytes>) -> Run {
         let alive = slots.iter().map(Slot::payload).sum();
-        let mut run = Run { shared, slots, fence: Vec::new(), chunks, alive, gone: 0 };
+        let mut run = Run { shared, slots, chunks, alive, ..Run::default() };
         if run.is_sparse() {
             run.pack();
         }
-        run.build_fence();
+        run.build_blocks();
         run
     }
 
@@ -99,8 +102,10 @@ impl Run {
         (self.shared, self.slots, self.chunks)
     }
 
-    fn build_fence(&mut self) {
-        self.fence = self.slots.iter().step_by(STRIDE).map(|s| s.prefix).collect();
+    /// Of slots none of which is gone.
+    fn build_blocks(&mut self) {
+        let blocks = self.slots.chunks(STRIDE);
+        (self.fence, self.there) = blocks.map(|b| (b[0].prefix, b.len() as u8)).unzip();
     }
 
     /// Memory that it takes.
@@ -145,7 +150,7 @@ impl Run {
         let slot = &self.slots[i];
         let (at, len) = (slot.at as usize + slot.key_len(), slot.value_len());
         let chunk = &self.chunks[usize::from(slot.chunk)];
-        if len <= COPIED {
+        if len * SHARED_PART < chunk.len() {
             return Value::copy_from(&chunk[at..at + len]);
         }
         Value(chunk.slice(at..at + len))
@@ -165,10 +170,11 @@ impl Run {
         let Some(i) = self.find(key) else { return };
         self.alive -= self.slots[i].payload();
         self.slots[i].lsn = Lsn::ZERO;
+        self.there[i / STRIDE] -= 1;
         self.gone += 1;
         if self.is_sparse() || self.gone * 2 > self.slots.len() {
             self.pack();
-            self.build_fence();
+            self.build_blocks();
         }
     }
 
@@ -251,6 +257,10 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<RunEntry<'a>> {
         while self.from < self.to {
             let i = self.from;
+            if self.run.there[i / STRIDE] == 0 {
+                self.from = (i / STRIDE + 1) * STRIDE;
+                continue;
+            }
             self.from += 1;
             if self.run.slots[i].lsn > Lsn::ZERO {
                 return Some(RunEntry { run: self.run, i });
@@ -263,9 +273,14 @@ impl<'a> Iterator for Entries<'a> {
 impl DoubleEndedIterator for Entries<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
         while self.from < self.to {
-            self.to -= 1;
-            if self.run.slots[self.to].lsn > Lsn::ZERO {
-                return Some(RunEntry { run: self.run, i: self.to });
+            let i = self.to - 1;
+            if self.run.there[i / STRIDE] == 0 {
+                self.to = i / STRIDE * STRIDE;
+                continue;
+            }
+            self.to = i;
+            if self.run.slots[i].lsn > Lsn::ZERO {
+                return Some(RunEntry { run: self.run, i });
             }
         }
         None

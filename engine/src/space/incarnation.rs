@@ -163,7 +163,7 @@ impl Incarnation {
         precondition: Option<&Precondition>,
     ) -> Result<Attempt> {
         let body = crate::codec::varint_len(operations.len() as u64) + sizes.encoded;
-        let _fences = FenceOnPanic { incarnation: self, unwinds_already: std::thread::panicking() };
+        let _fences = FenceOnPanic { incarnation: self, unwinds_already: crate::sync::unwinds() };
         let mut guard = self.core();
         let core = &mut *guard;
         self.writable(core)?;
@@ -538,7 +538,7 @@ struct FenceOnPanic<'a> {
 
 impl Drop for FenceOnPanic<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.unwinds_already {
+        if crate::sync::unwinds() && !self.unwinds_already {
             self.incarnation.fence_after_panic();
         }
     }
