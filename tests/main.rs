@@ -8,3 +8,4 @@ mod multi_space_persistence_damage;
 mod multi_space_persistence_faults;
 mod simulation;
 mod tidy;
+mod work;

@@ -39,6 +39,7 @@ pub mod space;
 mod sync;
 pub mod table;
 pub mod wal;
+pub mod work;
 
 pub use batch::{Batch, Expected, Precondition, WriteOptions};
 pub use config::{Amount, Config, Durability, Options, TierOptions, Tiers};

@@ -97,6 +97,8 @@ pub const TABLE_EXTENT_TARGET: usize = 4 * 1024 * 1024;
 pub const TABLE_EXTENT_MAX: usize = 2 * TABLE_EXTENT_TARGET;
 /// Bytes of a table beyond which a builder says that it is full.
 pub const TABLE_TARGET_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Bytes of a table that are written at once, and after which a job over tables lets others go first.
+pub const TABLE_CHUNK: usize = 256 * 1024;
 /// Longest contents of any piece of a table: a value of its own.
 pub const TABLE_PIECE_MAX: usize = VALUE_MAX;
 const _: () = assert!(TABLE_ROOT_MAX - TABLE_ROOT_TARGET > KEY_MAX + 64, "a full root takes one more entry");
