@@ -3,7 +3,7 @@ use crate::io_error::IoResult;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
 /// The answer of a verb.
@@ -16,8 +16,12 @@ pub struct Io<T>(State<T>);
 enum State<T> {
     Ready(Option<IoResult<T>>),
     Waiting(oneshot::Receiver<IoResult<T>>),
+    Mapped(Mapped<T>),
     Never,
 }
+
+/// An answer on its way to another form.
+type Mapped<T> = Pin<Box<dyn Future<Output = IoResult<T>> + Send + Sync>>;
 
 /// The other end of an [`Io`]. Dropping it unanswered leaves the `Io` waiting for ever.
 pub struct Completer<T>(oneshot::Sender<IoResult<T>>);
@@ -52,11 +56,28 @@ impl<T> Io<T> {
         match &mut self.0 {
             State::Ready(result) => Ok(result.take().expect("an Io is not used after it answered")),
             State::Never => Err(self),
+            State::Mapped(answer) => match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(result) => Ok(result),
+                Poll::Pending => Err(self),
+            },
             State::Waiting(receiver) => match receiver.try_recv() {
                 Ok(result) => Ok(result),
                 Err(oneshot::error::TryRecvError::Empty) => Err(self),
                 Err(oneshot::error::TryRecvError::Closed) => Err(Io::never()),
             },
+        }
+    }
+}
+
+impl<T: Send + Sync + Unpin + 'static> Io<T> {
+    /// The same answer in another form.
+    pub fn map<U: 'static>(self, form: fn(T) -> U) -> Io<U> {
+        match self.0 {
+            State::Ready(result) => Io(State::Ready(result.map(|r| r.map(form)))),
+            State::Never => Io::never(),
+            State::Waiting(_) | State::Mapped(_) => {
+                Io(State::Mapped(Box::pin(async move { self.await.map(form) })))
+            }
         }
     }
 }
@@ -83,6 +104,7 @@ impl<T: Unpin> Future for Io<T> {
                 Poll::Ready(result.take().expect("an Io is not polled after it answered"))
             }
             State::Never => Poll::Pending,
+            State::Mapped(answer) => answer.as_mut().poll(cx),
             State::Waiting(receiver) => match Pin::new(receiver).poll(cx) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Ok(result)) => Poll::Ready(result),
@@ -99,7 +121,7 @@ impl<T> fmt::Debug for Io<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             State::Ready(_) => "Io(ready)",
-            State::Waiting(_) => "Io(waiting)",
+            State::Waiting(_) | State::Mapped(_) => "Io(waiting)",
             State::Never => "Io(never)",
         })
     }
@@ -126,5 +148,18 @@ mod tests {
         let (completer, io) = Io::pending();
         completer.complete(Ok(7));
         assert_eq!(io.try_take().unwrap(), Ok(7));
+    }
+
+    #[test]
+    fn a_mapped_io_answers_when_the_io_itself_does() {
+        assert_eq!(Io::ok(3).map(|n| n + 1).try_take().unwrap(), Ok(4));
+        assert!(Io::<u8>::never().map(|n| n + 1).try_take().is_err());
+        let (completer, io) = Io::pending();
+        let io = io.map(|n: u8| n + 1).map(u64::from).try_take().expect_err("not answered yet");
+        completer.complete(Ok(7));
+        assert_eq!(io.try_take().unwrap(), Ok(8));
+        let (completer, io) = Io::<u8>::pending();
+        drop(completer);
+        assert!(io.map(|n| n).try_take().is_err(), "abandoned");
     }
 }

@@ -13,6 +13,7 @@ pub mod os;
 pub use crate::io_error::{IoError, IoErrorKind, IoOp, IoResult, Reason};
 pub use io::{Completer, Io};
 
+use bytes::Bytes;
 use std::ffi::OsString;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -202,6 +203,11 @@ pub trait File: Send + Sync + std::fmt::Debug {
     /// Reads up to `buf.len()` bytes from `offset` and returns `buf` cut to what was read: shorter only at the end of
     /// the file. Interrupted and short reads are completed.
     fn read_at(&self, offset: u64, buf: Vec<u8>) -> Io<Vec<u8>>;
+
+    /// Reads as [`File::read_at`] does, up to `len` bytes, into memory that is made for long reads whose bytes are kept.
+    fn read_kept(&self, offset: u64, len: usize) -> Io<Bytes> {
+        self.read_at(offset, vec![0; len]).map(Bytes::from)
+    }
 
     /// Writes all of `buf` at `offset`, extending the file where needed, and returns `buf`. Interrupted and short
     /// writes are completed. After Ok the bytes are in the page cache: a kill keeps them; a power cut before a sync

@@ -4,20 +4,20 @@ use super::report::{Damage, RecoveryReport};
 use crate::codec::offset_in;
 use crate::env::{Access, Dir, Io, IoError};
 use crate::ids::{Lsn, SpaceUid};
-use crate::limits::SEGMENT_HARD_MAX;
+use crate::limits::{PAGE, SEGMENT_HARD_MAX};
 use crate::manifest::{SegmentEnd, SegmentEntry, Version};
 use crate::memtable::{Memtable, Progress, Replay};
 use crate::mutants;
 use crate::wal::frame::{Frame, FrameKind, Link};
 use crate::wal::operation::{Operation, decode_commit};
-use crate::wal::scan::{Boundary, Scanned, Scanner, Stop, stated_end};
+use crate::wal::scan::{Boundary, Scanned, Scanner, Stop, last_nonzero, stated_end};
 use crate::wal::segment::{SEGMENT_HEADER, SegmentId, verify_header};
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Bytes scanned before others get a turn.
 const SCAN_STEP: usize = 1024 * 1024;
-/// Bytes read at a time where the end of a segment is not known.
+/// Bytes read at a time where the end of a segment is looked for.
 const PIECE: usize = 1024 * 1024;
 /// Enough of a segment for its header and its link.
 const PEEK: usize = SEGMENT_HEADER as usize + 512;
@@ -96,7 +96,9 @@ struct Incoming {
     size: u64,
     file: Arc<dyn crate::env::File>,
     wanted: usize,
-    bytes: Io<Vec<u8>>,
+    /// Where it ends is known.
+    ends: bool,
+    bytes: Io<Bytes>,
 }
 
 /// Reads the log that `version` lists.
@@ -412,40 +414,51 @@ async fn begin_read(wal: &Arc<dyn Dir>, id: SegmentId, len: Option<u64>) -> Resu
             format!("a listed segment is {size} bytes long, {wanted} were durable"),
         ));
     }
-    let wanted = wanted as usize;
-    // Where the end is known all of it is frames. Otherwise most of it may be unwritten, see `read_written`.
-    let now = if len.is_some() { wanted } else { wanted.min(PIECE) };
-    let bytes = file.read_at(0, vec![0; now]);
-    Ok(Incoming { size, file, wanted, bytes })
+    // Where the end is known all of it is frames. Otherwise most of it may be unwritten.
+    let bytes = match len {
+        Some(_) => file.read_kept(0, wanted as usize),
+        None => read_written(&file, wanted as usize).await?,
+    };
+    Ok(Incoming { size, file, wanted: wanted as usize, ends: len.is_some(), bytes })
 }
 
-/// Reads what is left of a segment whose end is not known, a piece at a time: zeros behind the last byte written, which
-/// may be nearly all of it, take no memory, unless a frame says that they are its own: what was put may be zeros. The
-/// bytes, and how many there are with those zeros.
-async fn read_written(id: SegmentId, incoming: Incoming) -> Result<(Vec<u8>, u64), Trouble> {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    let Incoming { file, wanted, bytes, .. } = incoming;
-    let mut bytes = bytes.await?;
-    let mut at = bytes.len();
-    let mut piece = Vec::new();
-    while at < wanted {
-        piece.resize(PIECE.min(wanted - at), 0);
-        let asked = piece.len();
-        piece = file.read_at(at as u64, piece).await?;
-        if !piece.chunks(ZEROS.len()).all(|c| *c == ZEROS[..c.len()]) {
-            bytes.resize(at, 0);
-            bytes.extend_from_slice(&piece);
+/// Reads the first `len` bytes of a file but for zeros behind the last byte written. They may be nearly all of it and
+/// take no memory: the last byte is looked for a piece at a time, from behind.
+async fn read_written(file: &Arc<dyn crate::env::File>, len: usize) -> Result<Io<Bytes>, IoError> {
+    let (mut end, mut piece) = (len, Vec::new());
+    while end > 0 {
+        let from = (end - 1) / PIECE * PIECE;
+        piece.resize(end - from, 0);
+        piece = file.read_at(from as u64, piece).await?;
+        let written =
+            last_nonzero(&piece).map_or(0, |last| (last + 1).next_multiple_of(PAGE).min(piece.len()));
+        if from == 0 {
+            piece.truncate(written);
+            piece.shrink_to_fit();
+            return Ok(Io::ok(Bytes::from(piece)));
         }
-        at += piece.len();
-        if piece.len() < asked {
-            break;
+        if written > 0 {
+            return Ok(file.read_kept(0, from + written));
         }
+        end = from;
     }
-    if bytes.len() < at {
-        let kept = stated_end(&bytes, id).clamp(bytes.len(), at);
-        bytes.resize(kept, 0);
+    Ok(Io::ok(Bytes::new()))
+}
+
+/// The bytes of a segment, and how many were read. Where its end is not known zeros behind the last byte written are
+/// missing, unless a frame says that they are its own: what was put may be zeros.
+async fn arrive(id: SegmentId, incoming: Incoming) -> Result<(Bytes, u64), IoError> {
+    let Incoming { file, wanted, ends, bytes, .. } = incoming;
+    let bytes = bytes.await?;
+    if ends {
+        let read = bytes.len() as u64;
+        return Ok((bytes, read));
     }
-    Ok((bytes, at as u64))
+    let stated = stated_end(&bytes, id).min(wanted);
+    if stated > bytes.len() {
+        return Ok((file.read_kept(0, stated).await?, wanted as u64));
+    }
+    Ok((bytes, wanted as u64))
 }
 
 /// Scans a segment, which ends at `len` if that is known. `visit` gets each frame and where its body begins.
@@ -457,7 +470,7 @@ async fn load(
     report: &mut RecoveryReport,
 ) -> Result<Segment, Trouble> {
     let size = incoming.size;
-    let (mut bytes, read) = read_written(id, incoming).await?;
+    let (mut bytes, read) = arrive(id, incoming).await?;
     report.bytes += read;
     let (Some(mut scanner), Some(header)) = (Scanner::new(&bytes, id), verify_header(&bytes, id)) else {
         return Err(damaged(id, 0, "the header of a listed segment does not verify".to_owned()));
@@ -474,9 +487,10 @@ async fn load(
         report.torn_bytes += bytes;
         report.discarded_frames += later_frames;
     }
-    bytes.truncate(scanned.end.offset as usize);
-    bytes.shrink_to_fit();
-    Ok(Segment { id, bytes: Bytes::from(bytes), len: read, scanned, cut })
+    let end = scanned.end.offset as usize;
+    // What lies behind is let go, at the price of a copy where it is more than what frames are padded with.
+    bytes = if bytes.len() - end > PAGE { Bytes::copy_from_slice(&bytes[..end]) } else { bytes.slice(..end) };
+    Ok(Segment { id, bytes, len: read, scanned, cut })
 }
 
 /// Lets whoever else is ready on this thread go first.

@@ -55,7 +55,8 @@ pub struct Scanned {
 #[must_use]
 pub fn stated_end(bytes: &[u8], id: SegmentId) -> usize {
     let tag = id.frame_tag().to_le_bytes();
-    let starts = (0..bytes.len()).step_by(FRAME_ALIGN).filter(|&at| bytes[at..].starts_with(&tag));
+    let words = bytes.as_chunks::<FRAME_ALIGN>().0.iter().enumerate();
+    let starts = words.filter(|(_, word)| **word == tag).map(|(i, _)| i * FRAME_ALIGN);
     starts.filter_map(|at| Some(at + Frame::stated_len(&bytes[at..])?)).max().unwrap_or(0)
 }
 
@@ -181,7 +182,8 @@ impl<'a> Scanner<'a> {
 }
 
 /// Index of the last byte that is not zero.
-fn last_nonzero(bytes: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn last_nonzero(bytes: &[u8]) -> Option<usize> {
     const STRIDE: usize = 4096;
     const ZEROS: [u8; STRIDE] = [0; STRIDE];
     let mut end = bytes.len();

@@ -31,6 +31,8 @@ pub(super) async fn reads_are_short_only_at_the_end(dir: &dyn Dir) {
         let read = ok("read_at", file.read_at(offset, vec![0xee; len])).await;
         assert_eq!(read.len(), expected, "read_at: {len} bytes from {offset} of 10000");
         assert!(read.iter().all(|b| *b == 7), "read_at: {len} bytes from {offset} of 10000");
+        let kept = ok("read_kept", file.read_kept(offset, len)).await;
+        assert_eq!(kept, read, "read_kept: {len} bytes from {offset} of 10000");
     }
 }
 

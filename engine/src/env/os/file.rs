@@ -1,9 +1,11 @@
 //! [`OsFile`]: a file by its descriptor.
 use super::block_on::Syncs;
 use super::errno::error;
+use super::memory::{HUGE_PAGE, Memory};
 use super::pools::Pools;
 use super::transfer::{read_all, read_some, write_all};
 use crate::env::{File, Io, IoOp, IoResult, Owner};
+use bytes::Bytes;
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use std::io::IoSliceMut;
@@ -58,6 +60,15 @@ impl Inner {
         let more = self.answer(IoOp::ReadAt, more)?;
         buf.truncate(done + more);
         Ok(buf)
+    }
+
+    /// Up to `len` bytes from `offset` on, in huge pages if there are any to be had.
+    fn read_long(&self, offset: u64, len: usize) -> IoResult<Bytes> {
+        let Some(mut memory) = Memory::of(len) else {
+            return self.read_rest(offset, vec![0; len], 0).map(Bytes::from);
+        };
+        let read = read_all(memory.as_mut(), offset, |b, o| rustix::io::pread(&self.fd, b, o));
+        Ok(memory.into_bytes(self.answer(IoOp::ReadAt, read)?))
     }
 
     fn write(&self, offset: u64, buf: Vec<u8>) -> IoResult<Vec<u8>> {
@@ -121,6 +132,15 @@ impl File for OsFile {
         let inner = Arc::clone(&self.0);
         let (owner, path) = (self.0.owner, &self.0.path);
         self.0.pools.read(owner, IoOp::ReadAt, path, move || inner.read_rest(offset, buf, done))
+    }
+
+    fn read_kept(&self, offset: u64, len: usize) -> Io<Bytes> {
+        if len < HUGE_PAGE {
+            return self.read_at(offset, vec![0; len]).map(Bytes::from);
+        }
+        let inner = Arc::clone(&self.0);
+        let (owner, path) = (self.0.owner, &self.0.path);
+        self.0.pools.read(owner, IoOp::ReadAt, path, move || inner.read_long(offset, len))
     }
 
     fn write_at(&self, offset: u64, buf: Vec<u8>) -> Io<Vec<u8>> {

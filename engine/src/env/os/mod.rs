@@ -20,6 +20,7 @@ mod dir;
 mod errno;
 mod file;
 mod lock;
+mod memory;
 mod pool;
 mod pools;
 mod root;
