@@ -27,6 +27,9 @@ pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes ordered but not yet written, per space; beyond it admission waits.
 pub const LOG_BUFFER_MAX: usize = 4 * 1024 * 1024;
 const _: () = assert!(LOG_BUFFER_MAX >= GROUP_BYTES_MAX, "the log buffer holds at least one full group");
+/// Turns of the scheduler that those whom a sync answered get to wait for the next one together. A turn with nothing
+/// else to run takes a fraction of a microsecond; the sync, a hundred and more.
+pub const WITHHELD_TURNS: u32 = 32;
 
 /// First log segment of a space; each further one doubles up to [`SEGMENT_MAX`].
 pub const SEGMENT_FIRST: u64 = 64 * 1024;

@@ -5,6 +5,7 @@ use super::incarnation::{Core, Driver, Incarnation, Phase, Preparing};
 use crate::env::{IoResult, Sleep};
 use crate::error::{Error, ErrorKind};
 use crate::ids::Lsn;
+use crate::limits::WITHHELD_TURNS;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ struct Rhythm {
     seen: Lsn,
     since: Duration,
     synced_at: Duration,
+    /// Turns left that others get before a sync is not withheld for them any longer.
+    turns: u32,
     /// The space is closing: everything is synced and sealed as soon as possible.
     closing: bool,
 }
@@ -101,7 +104,14 @@ impl Incarnation {
 
 async fn drive(space: Arc<Incarnation>) {
     let now = space.context.env.now();
-    let mut rhythm = Rhythm { timer: None, seen: Lsn::ZERO, since: now, synced_at: now, closing: false };
+    let mut rhythm = Rhythm {
+        timer: None,
+        seen: Lsn::ZERO,
+        since: now,
+        synced_at: now,
+        turns: WITHHELD_TURNS,
+        closing: false,
+    };
     loop {
         if rhythm.closing {
             let mut core = space.core();
@@ -142,6 +152,17 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
         core.sync = None;
         return Poll::Ready(Event::Synced(result));
     }
+    if core.line.withholds() {
+        if rhythm.turns == 0 {
+            core.line.release();
+            return Poll::Ready(Event::Work);
+        }
+        // Behind everybody whom the sync woke.
+        rhythm.turns -= 1;
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    rhythm.turns = WITHHELD_TURNS;
     if !core.line.is_fenced() {
         if core.preparing == Preparing::Nothing && core.line.wants_spare() && !core.backs_off {
             core.preparing = Preparing::Segment(0);

@@ -301,6 +301,10 @@ impl Incarnation {
             };
             // After a failure only the durable watermark still means anything: a write that returned may be lost.
             if reached && !(line.is_fenced() && line.durable() < lsn) {
+                if asked && durability == Durability::Power {
+                    // The sync ran here, and answered this waiter too.
+                    line.answered(1);
+                }
                 return Poll::Ready(Ok(()));
             }
             if let Phase::Fenced(cause) = &core.phase {
@@ -311,6 +315,9 @@ impl Incarnation {
             }
             let waiters = match durability {
                 Durability::Power => {
+                    if !asked && key.is_none() {
+                        line.came_back();
+                    }
                     line.want_power(lsn);
                     &mut core.power
                 }
@@ -321,6 +328,11 @@ impl Incarnation {
             };
             if asked {
                 waiters.register(lsn, key, waker);
+                let withholds = core.line.withholds();
+                drop(guard);
+                if withholds {
+                    self.wake_driver();
+                }
                 return Poll::Pending;
             }
             drop(guard);
@@ -504,7 +516,9 @@ impl Core {
             }
             Moved::Durable(lsn) => {
                 self.process.reached(lsn, wakers);
+                let before = wakers.len();
                 self.power.reached(lsn, wakers);
+                self.line.answered(wakers.len() - before);
             }
         }
         self.room.changed(None, wakers);

@@ -11,6 +11,8 @@
 //! - Frames that a sync covers end at a sector boundary, or are the last of their segment: a synced sector is never
 //!   written again.
 //! - The first frame of a segment, its link, is written only once all of its predecessor is durable.
+//! - A sync that somebody waits for may be withheld for those whom the last one answered: whoever finds that
+//!   [`Line::withholds`] sees to it that [`Line::release`] is called.
 //! - After a failed write or sync nothing is written, synced or acknowledged any more.
 use super::frame::{
     FRAME_ALIGN, FRAME_HEADER, FrameHead, FrameKind, Link, Place, encode_seal, finish, frame_len, put_mark,
@@ -178,6 +180,8 @@ pub struct Line<F> {
     writing: Option<Writing>,
     syncing: Option<Syncing>,
     seal: Seal,
+    /// Waiters that the last sync answered and that have not come back yet to wait for another.
+    returning: usize,
     fenced: bool,
 }
 
@@ -210,6 +214,7 @@ impl<F: Clone> Line<F> {
             writing: None,
             syncing: None,
             seal: Seal::Durable,
+            returning: 0,
             fenced: false,
         }
     }
@@ -317,6 +322,28 @@ impl<F: Clone> Line<F> {
         self.power_wanted = self.power_wanted.max(lsn.min(self.last));
     }
 
+    /// The last sync answered `waiters` more. The next one is withheld until they are back, so that the first of them
+    /// does not take it for itself alone, or until [`Line::release`]: some never come back.
+    pub fn answered(&mut self, waiters: usize) {
+        self.returning += waiters;
+    }
+
+    /// Somebody who was answered, or somebody new, waits for the disk now.
+    pub fn came_back(&mut self) {
+        self.returning = self.returning.saturating_sub(1);
+    }
+
+    /// Whether a sync that is wanted waits for those whom the last one answered.
+    #[must_use]
+    pub fn withholds(&self) -> bool {
+        self.returning > 0 && self.must_sync() && self.syncing.is_none()
+    }
+
+    /// Those who are not back yet are not waited for any more.
+    pub fn release(&mut self) {
+        self.returning = 0;
+    }
+
     /// Asks for a seal once everything is durable. Without effect when the log has one, or never had a frame.
     pub fn want_seal(&mut self) {
         if self.seal == Seal::No && self.active.is_some() {
@@ -344,10 +371,15 @@ impl<F: Clone> Line<F> {
         self.power_wanted > self.durable || self.seal == Seal::Wanted && self.last > self.durable
     }
 
+    /// A sync is wanted, and follows as soon as what it is to cover is written.
+    fn syncs_next(&self) -> bool {
+        self.must_sync() && self.syncing.is_none() && self.returning == 0
+    }
+
     fn next_group(&mut self) -> Option<WriteJob<F>> {
         let front = self.groups.front()?;
         let asked = self.process_wanted > self.written
-            || self.must_sync() && self.syncing.is_none()
+            || self.syncs_next()
             || self.buffered >= GROUP_BYTES_MAX
             || self.groups.len() > 1;
         if !asked {
@@ -362,8 +394,8 @@ impl<F: Clone> Line<F> {
         }
         let group = self.groups.pop_front().expect("just seen");
         self.buffered -= group.bytes.len() - FRAME_HEADER;
-        // Padding is for the sync that follows at once; behind a sync under way the next group or a pad will do it.
-        let align = if self.must_sync() && self.syncing.is_none() { SECTOR } else { FRAME_ALIGN };
+        // Padding is for the sync that follows at once; in front of a later one the next group or a pad will do it.
+        let align = if self.syncs_next() { SECTOR } else { FRAME_ALIGN };
         let last = group.first.advance(u64::from(group.count) - 1);
         let active = self.active.as_mut().expect("a group has a segment");
         active.reserved -= group.reserved;
@@ -398,9 +430,10 @@ impl<F: Clone> Line<F> {
         }
         let (last, durable) = (self.written, self.durable);
         let seal = self.seal == Seal::Wanted && durable == self.last;
+        let syncs = self.returning == 0 && (self.power_wanted > durable || self.seal == Seal::Wanted);
         let active = self.active.as_mut()?;
         let aligned = active.offset.is_multiple_of(SECTOR as u64);
-        let pads = durable < last && !aligned && (self.power_wanted > durable || self.seal == Seal::Wanted);
+        let pads = durable < last && !aligned && syncs;
         if !(seal || pads) || active.link.is_some() {
             return None;
         }
@@ -426,7 +459,7 @@ impl<F: Clone> Line<F> {
         let end = self.writing.as_ref().map_or(active.offset, |w| w.start);
         let whole = end.is_multiple_of(SECTOR as u64) || rotates && self.writing.is_none();
         let seals = self.seal == Seal::Written && self.writing.is_none();
-        let wanted = self.written > self.durable && (self.must_sync() || rotates) && whole;
+        let wanted = self.written > self.durable && (self.syncs_next() || rotates) && whole;
         if !(wanted || seals) {
             return None;
         }
@@ -501,6 +534,7 @@ impl<F: Clone> Line<F> {
         self.fenced = true;
         self.writing = None;
         self.syncing = None;
+        self.returning = 0;
         self.groups.clear();
         self.buffered = 0;
     }

@@ -158,11 +158,20 @@ fn what_is_called_durable_is_exactly_what_a_scan_of_the_synced_bytes_finds() {
                 4 => disk.line.want_process(disk.line.last()),
                 5 => disk.line.want_power(disk.line.last()),
                 6 => disk.answer_write(),
-                7 => disk.answer_sync(),
-                8 if dice.roll(4) == 0 => disk.line.want_seal(),
+                7 => {
+                    let answered = disk.sync.is_some() && dice.roll(2) == 0;
+                    disk.answer_sync();
+                    disk.line.answered(if answered { dice.roll(3) as usize } else { 0 });
+                }
+                8 => match dice.roll(4) {
+                    0 => disk.line.want_seal(),
+                    1 => disk.line.release(),
+                    _ => disk.line.came_back(),
+                },
                 _ => disk.start(),
             }
         }
+        disk.line.release();
         disk.line.want_power(disk.line.last());
         disk.line.want_seal();
         for _ in 0..20 {
@@ -206,6 +215,55 @@ fn a_commit_that_nobody_waits_for_is_not_written_until_somebody_asks() {
     disk.answer_write();
     assert_eq!((disk.line.written(), disk.line.durable()), (disk.line.last(), Lsn::ZERO));
     assert!(disk.sync.is_none());
+}
+
+/// A disk on which a sync just answered `waiters`.
+fn answered(waiters: usize) -> Disk {
+    let mut disk = Disk::new();
+    disk.prepare(65536);
+    assert!(disk.order(10));
+    disk.line.want_power(disk.line.last());
+    disk.start();
+    disk.answer_write();
+    disk.start();
+    disk.answer_sync();
+    disk.line.answered(waiters);
+    disk
+}
+
+#[test]
+fn who_comes_back_first_after_a_sync_does_not_take_the_next_one_for_itself() {
+    let mut disk = answered(2);
+    for back in 1..=2 {
+        assert!(disk.order(10));
+        disk.line.came_back();
+        disk.line.want_power(disk.line.last());
+        disk.start();
+        assert_eq!((disk.line.withholds(), disk.write.is_some()), (back < 2, back == 2));
+    }
+    disk.answer_write();
+    disk.start();
+    disk.answer_sync();
+    assert_eq!(disk.line.durable(), disk.line.last(), "one sync for both");
+}
+
+#[test]
+fn a_sync_is_withheld_until_it_is_released_and_a_write_is_not() {
+    let mut disk = answered(1);
+    assert!(disk.order(10));
+    disk.line.want_power(disk.line.last());
+    disk.line.want_process(disk.line.last());
+    disk.start();
+    disk.answer_write();
+    disk.start();
+    assert_eq!(disk.line.written(), disk.line.last(), "who waits for the page cache waits for nobody else");
+    assert!(disk.write.is_none() && disk.sync.is_none(), "no pad and no sync");
+    disk.line.release();
+    disk.start();
+    disk.answer_write();
+    disk.start();
+    disk.answer_sync();
+    assert_eq!(disk.line.durable(), disk.line.last());
 }
 
 #[test]
