@@ -462,31 +462,29 @@ async fn one_space_more_than_allowed_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_the_memory_budget_puts_are_busy_deletes_go_on_and_room_comes_back() {
+async fn over_the_memory_budget_memtables_are_flushed_and_what_never_fits_is_busy() {
     let temp = scratch();
     let env = HookedEnv::new();
     let small = Options { memory_budget: 256 * 1024, ..options() };
     let (engine, alpha, beta) = two_spaces(&env, temp.path(), small).await;
-    let mut there = Vec::new();
-    let error = loop {
-        let key = format!("k{}", there.len());
-        match alpha.put(&key, vec![b'v'; 1000]).await {
-            Ok(_) => there.push(key),
-            Err(e) => break e,
-        }
-        assert!(there.len() < 1000, "the budget bounds nothing");
-    };
-    assert!(there.len() > 100, "{}", there.len());
+    // Beta holds a part of the memory and rests; alpha needs more than all of it.
+    let key = |n: usize| format!("k{n}");
+    for n in 0..100 {
+        beta.put(key(n), vec![b'b'; 1000]).await.unwrap();
+    }
+    for n in 0..2000 {
+        alpha.put(key(n), vec![b'a'; 1000]).await.unwrap();
+        assert!(alpha.memory_bytes() + beta.memory_bytes() <= 256 * 1024, "after {n}");
+    }
+    for n in 0..2000 {
+        assert!(alpha.get(key(n)).await.unwrap().is_some(), "{n}");
+    }
+    let error = alpha.put("large", vec![b'a'; 300_000]).await.unwrap_err();
     let ErrorKind::Busy { retry_after } = error.kind() else { panic!("{error}") };
     assert!(!retry_after.is_zero());
     assert_tells(&error, "alpha");
-    for key in &there {
-        assert!(alpha.get(key).await.unwrap().is_some());
-    }
-    for key in &there {
-        alpha.delete(key).await.unwrap_or_else(|e| panic!("a delete of {key}: {e}"));
-    }
-    alpha.put("room", vec![b'v'; 1000]).await.unwrap();
+    alpha.delete(key(0)).await.unwrap();
     beta.put("room", vec![b'v'; 1000]).await.unwrap();
+    assert!(alpha.get(key(0)).await.unwrap().is_none());
     engine.close().await.unwrap();
 }

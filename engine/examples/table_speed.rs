@@ -154,7 +154,7 @@ fn rewrite(tables: &[Cached], shape: Shape) -> u64 {
                 rewrite.feed_value(&tables[source].bytes(need), &mut builder).unwrap();
             }
             Progress::Drain => written += builder.take().bytes.len() as u64,
-            step @ (Progress::Cut | Progress::Done) => {
+            step @ (Progress::Cut | Progress::Stop | Progress::Done) => {
                 let full = std::mem::replace(&mut builder, TableBuilder::new(id(1000), shape));
                 written += full.finish().0.bytes.len() as u64;
                 if step == Progress::Done {

@@ -1,12 +1,36 @@
-//! The engine-wide budget for memtable bytes.
-use crate::sync::{AtomicU64, Ordering};
+//! The engine-wide budget for memtable bytes. When it runs short the space that holds most of it is asked to flush.
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Counts what all memtables take together, against a limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: u64,
     used: AtomicU64,
+    relief: Mutex<Relief>,
 }
+
+/// Who holds memory of the budget and can give it back.
+pub(crate) trait Lender: Send + Sync + std::fmt::Debug {
+    /// Bytes that it could give back.
+    fn lent(&self) -> u64;
+    /// Asks it to give back; it says [`Budget::relieved`] once it has, or cannot.
+    fn give_back(self: Arc<Self>);
+    /// There may be room for what it waits for.
+    fn freed(&self);
+}
+
+#[derive(Debug, Default)]
+struct Relief {
+    /// In the order in which they joined.
+    lenders: Vec<Weak<dyn Lender>>,
+    /// Who was asked and has not answered.
+    asked: Option<Weak<dyn Lender>>,
+    waiting: Vec<Weak<dyn Lender>>,
+}
+
+/// Share of the limit, in percent, from which the largest lender is asked to give back.
+const SHORT_PERCENT: u64 = 75;
 
 /// Share of the limit that only deletes may use, so that a full engine can be emptied: one part in sixteen.
 const DELETES_ONLY: u64 = 16;
@@ -20,7 +44,62 @@ pub(crate) enum Admits {
 
 impl Budget {
     pub(crate) fn new(limit: u64) -> Budget {
-        Budget { limit, used: AtomicU64::new(0) }
+        Budget { limit, used: AtomicU64::new(0), relief: Mutex::default() }
+    }
+
+    /// One more that holds memory.
+    pub(crate) fn join(&self, lender: Weak<dyn Lender>) {
+        let mut relief = self.relief.lock();
+        if relief.lenders.len() == relief.lenders.capacity() {
+            relief.lenders.retain(|l| l.strong_count() > 0);
+        }
+        relief.lenders.push(lender);
+    }
+
+    /// What is used, in percent of the limit.
+    pub(crate) fn percent(&self) -> u64 {
+        u64::try_from(u128::from(self.used()) * 100 / u128::from(self.limit)).unwrap_or(u64::MAX)
+    }
+
+    /// Whether memory should be given back.
+    pub(crate) fn is_short(&self) -> bool {
+        self.percent() >= SHORT_PERCENT
+    }
+
+    /// Asks whoever holds most to give back, unless somebody was asked already. Whether anybody is at it. To be called
+    /// without any lock of a space.
+    pub(crate) fn relieve(&self) -> bool {
+        let mut relief = self.relief.lock();
+        if relief.asked.as_ref().is_some_and(|l| l.strong_count() > 0) {
+            return true;
+        }
+        let lenders = relief.lenders.iter().filter_map(Weak::upgrade);
+        let amounts = lenders.map(|lender| (lender.lent(), lender));
+        // The first among equals.
+        let largest = amounts.fold(None, |most: Option<(u64, Arc<dyn Lender>)>, next| match most {
+            Some(most) if most.0 >= next.0 => Some(most),
+            _ => Some(next),
+        });
+        let Some((_, lender)) = largest.filter(|(bytes, _)| *bytes > 0) else { return false };
+        relief.asked = Some(Arc::downgrade(&lender));
+        drop(relief);
+        lender.give_back();
+        true
+    }
+
+    /// Has `lender` told when memory was given back; whether anybody is at it.
+    pub(crate) fn wait_for(&self, lender: Weak<dyn Lender>) -> bool {
+        self.relief.lock().waiting.push(lender);
+        self.relieve()
+    }
+
+    /// Who was asked has given back, or cannot.
+    pub(crate) fn relieved(&self) {
+        let mut relief = self.relief.lock();
+        relief.asked = None;
+        let waiting = std::mem::take(&mut relief.waiting);
+        drop(relief);
+        waiting.iter().filter_map(Weak::upgrade).for_each(|lender| lender.freed());
     }
 
     /// Whether `bytes` more fit. Two writers may both be let in by the last free bytes: the limit is a goal kept to

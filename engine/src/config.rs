@@ -132,6 +132,11 @@ impl Config {
     pub fn memtable_bytes(&self) -> u64 {
         self.tiers.get().memtable_bytes.min(self.options.memory_budget / 4)
     }
+    /// Bytes of log of a space beyond which its memtable is flushed: as configured, and at least four first segments.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.tiers.get().log_bytes.max(4 * self.options.segment_first)
+    }
     /// Spaces that `recover_all` opens at once.
     #[must_use]
     pub fn recovery_parallelism(&self) -> usize {

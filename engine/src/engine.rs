@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::env::{Dir, Env, Missing, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::SpaceId;
-use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, Salvage, recover};
+use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, recover};
 use crate::root::{self, Ignored};
 use crate::space::{
     Claim, Incarnation, NotCreated, Registry, Slot, SlotState, Space, create_space, purge_creating,
@@ -159,9 +159,9 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::repair_plan`].
-    pub async fn salvage(&self, id: &SpaceId) -> Result<Salvage> {
+    pub async fn salvage(&self, id: &SpaceId) -> Result<crate::space::Salvage> {
         self.not_open(id).await?;
-        recovery::salvage(&self.shared.root, id).await
+        crate::space::salvage(&self.shared.root, id).await
     }
 
     /// Carries out `plan`, if the space still is as the plan saw it, and opens the space.

@@ -47,9 +47,9 @@ pub use engine::{Engine, Listing};
 pub use error::{Error, ErrorKind, Rejected, Result};
 pub use ids::{Lsn, SpaceId};
 pub use memtable::{Direction, Value};
-pub use recovery::{RecoveryReport, RecoveryStatus, RepairPlan, Salvage};
+pub use recovery::{RecoveryReport, RecoveryStatus, RepairPlan};
 pub use root::{Ignored, decode_engine_file, encode_engine_file};
-pub use space::{Commit, Outcome, Scan, Snapshot, Space, SpaceState};
+pub use space::{Commit, Outcome, Salvage, Scan, Snapshot, Space, SpaceState};
 
 /// The README's example is a test.
 #[cfg(doctest)]

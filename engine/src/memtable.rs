@@ -2,8 +2,11 @@
 //!
 //! Below what was written since a space was opened lies what its log held then (`run.rs`), one version a key. Above it
 //! every key has its versions in LSN order. A version goes when no reader can ask for it any more: a newer one lies at
-//! or below the *floor*, the lower of the durable watermark (a fenced space reads there) and the oldest snapshot.
-//! Bytes are accounted exactly: as [`entry_cost`] says above, as the arrays take below.
+//! or below the *floor*, the lower of the durable watermark (a fenced space reads there) and the oldest snapshot. A
+//! tombstone goes too, unless older memtables or tables lie [underneath](Memtable::lies_on), where it has to hide what
+//! they hold. Bytes are accounted exactly: as [`entry_cost`] says above, as the arrays take below.
+//!
+//! A memtable that is sealed changes no more: nothing of it is collected until it is flushed.
 use crate::ids::Lsn;
 use crate::key::Key;
 use bytes::Bytes;
@@ -27,6 +30,12 @@ impl Value {
     #[must_use]
     pub fn copy_from(bytes: &[u8]) -> Value {
         Value(Bytes::copy_from_slice(bytes))
+    }
+
+    /// A value that is these bytes.
+    #[must_use]
+    pub(crate) fn from_bytes(bytes: Bytes) -> Value {
+        Value(bytes)
     }
 }
 
@@ -94,6 +103,26 @@ pub enum Direction {
     Descending,
 }
 
+/// What is under a memtable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Underneath {
+    /// Nothing: it holds all there is of its space.
+    #[default]
+    Nothing,
+    /// Older memtables or tables, which may hold older versions of its keys.
+    Older,
+}
+
+/// What a reader sees of a key: its value, or that it was deleted.
+pub type Seen = Option<Value>;
+
+/// All versions of one key, the newest first; `None` is a tombstone.
+#[derive(Debug)]
+pub struct KeyVersions<'a> {
+    pub key: &'a [u8],
+    pub versions: Vec<(Lsn, Option<&'a [u8]>)>,
+}
+
 /// Sorted versions of one space.
 #[derive(Debug, Default)]
 pub struct Memtable {
@@ -104,6 +133,7 @@ pub struct Memtable {
     bytes: u64,
     last: Lsn,
     durable: Lsn,
+    underneath: Underneath,
     pins: BTreeMap<Lsn, usize>,
     /// Where something may be collected once the floor reaches the LSN; ascending.
     garbage: VecDeque<(Lsn, Key)>,
@@ -114,6 +144,41 @@ impl Memtable {
     #[must_use]
     pub fn new() -> Memtable {
         Memtable::default()
+    }
+
+    /// Says what is underneath, before anything else.
+    #[must_use]
+    pub fn lies_on(self, underneath: Underneath) -> Memtable {
+        Memtable { underneath, ..self }
+    }
+
+    /// Says that everything up to `lsn` is here or underneath, and durable.
+    pub fn begin_at(&mut self, lsn: Lsn) {
+        self.last = self.last.max(lsn);
+        self.set_durable(lsn);
+    }
+
+    /// The one that takes what is written after this one was sealed, with its readers.
+    #[must_use]
+    pub fn successor(&self) -> Memtable {
+        let (last, durable, pins) = (self.last, self.durable, self.pins.clone());
+        let underneath = match crate::mutants::on("tombstone-forgotten") {
+            true => Underneath::Nothing,
+            false => Underneath::Older,
+        };
+        Memtable { last, durable, pins, underneath, ..Memtable::default() }
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty() && self.base.is_empty()
+    }
+
+    /// The LSNs that snapshots read at, ascending.
+    #[must_use]
+    pub fn pinned(&self) -> Vec<Lsn> {
+        self.pins.keys().copied().collect()
     }
 
     /// The newest LSN in it.
@@ -162,25 +227,55 @@ impl Memtable {
         }
     }
 
-    /// The value of `key` as of `lsn`.
+    /// What a reader at `lsn` sees of `key` here; `None` if it has to look underneath.
     #[must_use]
-    pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Value> {
+    pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Seen> {
         match self.map.get(key).and_then(|versions| versions.at(lsn)) {
-            Some(version) => version.value.clone(),
+            Some(version) => Some(version.value.clone()),
             None => self.base.get(key),
         }
     }
 
-    /// The LSN of the newest version of `key`, also of a tombstone not collected yet.
+    /// The LSN of the newest version of `key` here, and whether it is a value: a tombstone may be collected already
+    /// where nothing is underneath.
     #[must_use]
     pub fn newest(&self, key: &[u8]) -> Option<(Lsn, bool)> {
         match self.map.get(key) {
             Some(versions) => Some((versions.newest.lsn, versions.newest.value.is_some())),
-            None => self.base.written(key).map(|lsn| (lsn, true)),
+            None => self.base.written(key),
         }
     }
 
-    /// Up to `limit` entries as of `lsn` between the bounds, in `direction`.
+    /// All versions of every key behind `after`, in order of keys.
+    pub fn versions<'a>(&'a self, after: Bound<&[u8]>) -> impl Iterator<Item = KeyVersions<'a>> {
+        let mut above = self.map.range::<[u8], _>((after, Bound::Unbounded)).peekable();
+        let mut below = self.base.range(after, Bound::Unbounded).peekable();
+        std::iter::from_fn(move || {
+            let order = match (above.peek(), below.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((key, _)), Some(entry)) => (***key).cmp(entry.key()),
+            };
+            let mut found = KeyVersions { key: &[], versions: Vec::new() };
+            if order.is_le()
+                && let Some((key, v)) = above.next()
+            {
+                found.key = key;
+                let all = std::iter::once(&v.newest).chain(v.older.iter().rev());
+                found.versions.extend(all.map(|v| (v.lsn, v.value.as_deref())));
+            }
+            if order.is_ge()
+                && let Some(entry) = below.next()
+            {
+                found.key = entry.key();
+                found.versions.push((entry.lsn(), entry.bytes()));
+            }
+            Some(found)
+        })
+    }
+
+    /// Up to `limit` keys of which a reader at `lsn` sees something here, between the bounds, in `direction`.
     #[must_use]
     pub fn range(
         &self,
@@ -189,7 +284,7 @@ impl Memtable {
         lsn: Lsn,
         direction: Direction,
         limit: usize,
-    ) -> Vec<(Key, Value)> {
+    ) -> Vec<(Key, Seen)> {
         if is_empty_range(lower, upper) {
             return Vec::new();
         }
@@ -227,7 +322,9 @@ impl Memtable {
         self.collect();
     }
 
-    fn floor(&self) -> Lsn {
+    /// No reader is below this: the lower of the durable watermark and the oldest snapshot.
+    #[must_use]
+    pub fn floor(&self) -> Lsn {
         self.pins.first_key_value().map_or(self.durable, |(&pin, _)| pin.min(self.durable))
     }
 
@@ -249,10 +346,11 @@ impl Memtable {
             self.base.remove(key);
         }
         let cost = |v: &Version| entry_cost(key.len(), v.value.as_ref().map_or(0, |v| v.len()));
+        let tombstones_go = self.underneath == Underneath::Nothing;
         if versions.newest.lsn <= floor {
             self.bytes -= versions.older.iter().map(cost).sum::<u64>();
             versions.older = Vec::new();
-            if versions.newest.value.is_none() {
+            if versions.newest.value.is_none() && tombstones_go {
                 self.bytes -= cost(&versions.newest);
                 self.map.remove(key);
             }
@@ -261,7 +359,7 @@ impl Memtable {
         // The newest at or below the floor is what a reader at the floor sees: those before it go, and it too if it
         // is a tombstone, since then nothing is left for it to hide.
         let Some(seen) = versions.older.iter().rposition(|v| v.lsn <= floor) else { return };
-        let drop_to = seen + usize::from(versions.older[seen].value.is_none());
+        let drop_to = seen + usize::from(versions.older[seen].value.is_none() && tombstones_go);
         self.bytes -= versions.older.drain(..drop_to).map(|v| cost(&v)).sum::<u64>();
         if versions.older.is_empty() {
             versions.older = Vec::new();
@@ -272,11 +370,11 @@ impl Memtable {
 /// Up to `limit` entries of both, where those `above` hide those `below` of the same key; `first` is how a key compares
 /// with one that comes after it.
 fn merge<'a>(
-    above: impl Iterator<Item = (Key, Option<Value>)>,
+    above: impl Iterator<Item = (Key, Seen)>,
     below: impl Iterator<Item = RunEntry<'a>>,
     first: Ordering,
     limit: usize,
-) -> Vec<(Key, Value)> {
+) -> Vec<(Key, Seen)> {
     let (mut above, mut below) = (above.peekable(), below.peekable());
     let mut merged = Vec::new();
     while merged.len() < limit {
@@ -293,13 +391,13 @@ fn merge<'a>(
         if order == Ordering::Equal {
             below.next();
         }
-        merged.extend(above.next().and_then(|(key, value)| Some((key, value?))));
+        merged.extend(above.next());
     }
     merged
 }
 
 /// Whether no key can lie between the bounds; `BTreeMap::range` panics on some of these.
-fn is_empty_range(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
+pub(crate) fn is_empty_range(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
     use Bound::{Excluded, Included, Unbounded};
     match (lower, upper) {
         (Unbounded, _) | (_, Unbounded) => false,
@@ -320,7 +418,7 @@ mod tests {
         m.apply(key.as_bytes(), value.map(str::as_bytes));
     }
     fn get(m: &Memtable, key: &str, n: u64) -> Option<String> {
-        m.get(key.as_bytes(), lsn(n)).map(|v| String::from_utf8(v.to_vec()).unwrap())
+        m.get(key.as_bytes(), lsn(n)).flatten().map(|v| String::from_utf8(v.to_vec()).unwrap())
     }
 
     #[test]
@@ -368,11 +466,37 @@ mod tests {
         }
         put(&mut m, 5, "b", None);
         let keys = |lower: Bound<&[u8]>, upper: Bound<&[u8]>, d| {
-            m.range(lower, upper, lsn(9), d, 2).into_iter().map(|(k, _)| k[0] as char).collect::<String>()
+            let found = m.range(lower, upper, lsn(9), d, 9).into_iter().filter(|(_, seen)| seen.is_some());
+            found.map(|(k, _)| k[0] as char).collect::<String>()
         };
-        assert_eq!(keys(Bound::Unbounded, Bound::Unbounded, Direction::Ascending), "ac");
+        assert_eq!(keys(Bound::Unbounded, Bound::Unbounded, Direction::Ascending), "acd");
         assert_eq!(keys(Bound::Unbounded, Bound::Excluded(b"d"), Direction::Descending), "ca");
         assert_eq!(keys(Bound::Excluded(b"c"), Bound::Excluded(b"c"), Direction::Ascending), "");
         assert_eq!(keys(Bound::Included(b"d"), Bound::Included(b"a"), Direction::Ascending), "");
+    }
+
+    #[test]
+    fn a_tombstone_stays_as_long_as_something_older_is_underneath() {
+        let mut m = Memtable::new().lies_on(Underneath::Older);
+        put(&mut m, 1, "k", Some("a"));
+        put(&mut m, 2, "k", None);
+        put(&mut m, 3, "l", None);
+        m.set_durable(lsn(3));
+        assert_eq!(
+            (m.get(b"k", lsn(3)), m.get(b"l", lsn(3)), m.get(b"m", lsn(3))),
+            (Some(None), Some(None), None)
+        );
+        assert_eq!(m.bytes(), 2 * entry_cost(1, 0));
+        put(&mut m, 4, "k", Some("b"));
+        put(&mut m, 5, "k", Some("c"));
+        m.set_durable(lsn(4));
+        let next = m.successor();
+        assert_eq!((next.last(), next.durable(), next.is_empty()), (lsn(5), lsn(4), true));
+        let all: Vec<_> = m.versions(Bound::Unbounded).map(|v| (v.key.to_vec(), v.versions)).collect();
+        let [(k, k_versions), (l, l_versions)] = &all[..] else { panic!("{all:?}") };
+        assert_eq!((&k[..], &l[..]), (&b"k"[..], &b"l"[..]));
+        assert_eq!(k_versions[..], [(lsn(5), Some(&b"c"[..])), (lsn(4), Some(&b"b"[..]))]);
+        assert_eq!(l_versions[..], [(lsn(3), None)]);
+        assert_eq!(m.versions(Bound::Excluded(b"k")).count(), 1);
     }
 }

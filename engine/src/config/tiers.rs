@@ -144,7 +144,7 @@ impl Tiers {
             }
         }
         bounded("tiers.quota-bytes", o.quota_bytes, 0, 1 << 56)?;
-        bounded("tiers.memtable-bytes", o.memtable_bytes, 4096, 1 << 40)?;
+        bounded("tiers.memtable-bytes", o.memtable_bytes, 256, 1 << 40)?;
         bounded("tiers.log-bytes", o.log_bytes, 4096, 1 << 50)?;
         bounded("tiers.hot-tables", o.hot_tables as u64, 1, HOT_TABLES_MAX as u64 / 2)?;
         bounded("tiers.table-bytes", o.table_bytes, 16, 1 << 36)?;
@@ -196,7 +196,7 @@ mod tests {
                 "option tiers.cold-capacity is 10000000 entries",
                 "at least tiers.warm-capacity",
             ),
-            (|o| o.memtable_bytes = 0, "option tiers.memtable-bytes is 0", "4096..="),
+            (|o| o.memtable_bytes = 0, "option tiers.memtable-bytes is 0", "256..="),
             (|o| o.raised_percent = 86, "option tiers.raised-percent is 86", "1..=85"),
             (|o| o.critical_percent = 101, "option tiers.critical-percent is 101", "85..=100"),
             (|o| o.hot_tables = 33, "option tiers.hot-tables is 33", "1..=32"),

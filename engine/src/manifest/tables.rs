@@ -33,6 +33,12 @@ impl Tier {
         }
     }
 
+    /// The tier whose directory has this name.
+    #[must_use]
+    pub fn of_dir(dir: &str) -> Option<Tier> {
+        Tier::ALL.into_iter().find(|tier| tier.dir() == dir)
+    }
+
     /// The name of its directory.
     #[must_use]
     pub const fn dir(self) -> &'static str {
@@ -201,6 +207,9 @@ impl Tables {
         let run = self.hot[first..].iter().map(|t| t.file).take(old.len());
         assert!(run.eq(old.iter().copied()), "hot tables that merge are neighbours in age");
         self.hot.splice(first..first + old.len(), new.iter().cloned());
+        if crate::mutants::on("merged-table-is-newest") {
+            self.hot[first..].rotate_left(new.len());
+        }
     }
 
     /// The tables become the oldest of hot.

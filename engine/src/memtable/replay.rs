@@ -1,13 +1,13 @@
 //! Building a memtable from a log: where each key and value lies is noted while the log is scanned, then sorted.
 //!
 //! What a log holds when recovery ends is durable, and nobody reads before: so of each key only the newest version is
-//! kept, and a tombstone leaves nothing. The result reads as what [`Memtable::apply`] one by one, then
+//! kept, and a tombstone leaves nothing where there are no tables. The result reads as what [`Memtable::apply`] one by one, then
 //! [`Memtable::set_durable`] with the last LSN would have made.
 //!
 //! Sorting: entries are distributed by the first bytes of their keys to buckets of equal width, and each bucket is
 //! sorted by a number of those bytes and the place in the log; only where the bytes are equal keys are looked at.
-use super::Memtable;
 use super::run::{Run, Slot, TOMBSTONE, prefix};
+use super::{Memtable, Underneath};
 use crate::ids::Lsn;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -22,6 +22,7 @@ const BUCKET: usize = 1024;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Replay {
+    underneath: Underneath,
     last: Lsn,
     /// In log order. Prefixes count from `valid` on; the others were taken when more seemed to be shared.
     loose: Vec<Slot>,
@@ -46,6 +47,7 @@ struct Sorting {
     /// Of one bucket: prefix in the upper half, place in the lower.
     order: Vec<u128>,
     bucket: Vec<Slot>,
+    underneath: Underneath,
 }
 
 /// Whether there is more to do.
@@ -56,9 +58,14 @@ pub enum Progress {
 }
 
 impl Replay {
-    /// The newest LSN so far.
+    /// The beginning of a replay of what lies on this.
     #[must_use]
-    pub fn last(&self) -> Lsn {
+    pub fn onto(underneath: Underneath) -> Replay {
+        Replay { underneath, ..Replay::default() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn last(&self) -> Lsn {
         self.last
     }
 
@@ -135,7 +142,7 @@ impl Replay {
     pub fn finish(self) -> Memtable {
         assert_eq!(self.in_order, self.loose.len(), "what was applied last was settled");
         let base = Run::new(self.shared.unwrap_or_default(), self.loose, self.chunks);
-        Memtable { base, last: self.last, ..Memtable::default() }
+        Memtable { base, last: self.last, underneath: self.underneath, ..Memtable::default() }
     }
 
     /// Fills in prefixes and distributes everything to buckets.
@@ -168,16 +175,16 @@ impl Replay {
             slots[*to] = *slot;
             *to += 1;
         }
-        self.sorting =
-            Some(Sorting { slots, ends, next: 0, sorted: 0, order: Vec::new(), bucket: Vec::new() });
+        let (order, bucket, underneath) = (Vec::new(), Vec::new(), self.underneath);
+        self.sorting = Some(Sorting { slots, ends, next: 0, sorted: 0, order, bucket, underneath });
     }
 }
 
 impl Sorting {
     /// Sorts the bucket that ends at `end`: appends the newest version of every key of it to what is sorted, unless that
-    /// is a tombstone.
+    /// is a tombstone that has nothing to hide.
     fn bucket(&mut self, end: usize, chunks: &[Bytes]) {
-        let Sorting { slots, next, sorted, order, bucket, .. } = self;
+        let Sorting { slots, next, sorted, order, bucket, underneath, .. } = self;
         bucket.clear();
         bucket.extend_from_slice(&slots[*next..end]);
         *next = end;
@@ -194,7 +201,8 @@ impl Sorting {
                 let this = slot(&equal[i]);
                 let newer = equal.get(i + 1).map(slot);
                 let overwritten = newer.is_some_and(|n| n.key_in(chunks) == this.key_in(chunks));
-                if !overwritten && this.value != TOMBSTONE {
+                let hides = this.value != TOMBSTONE || *underneath == Underneath::Older;
+                if !overwritten && hides {
                     slots[*sorted] = *this;
                     *sorted += 1;
                 }
@@ -213,7 +221,7 @@ mod tests {
     fn all(table: &Memtable) -> Vec<(Vec<u8>, Value)> {
         let entries =
             table.range(Bound::Unbounded, Bound::Unbounded, table.last(), Direction::Ascending, usize::MAX);
-        entries.into_iter().map(|(key, value)| (key.to_vec(), value)).collect()
+        entries.into_iter().filter_map(|(key, seen)| Some((key.to_vec(), seen?))).collect()
     }
 
     fn settle(replay: &mut Replay) {
@@ -285,7 +293,7 @@ mod tests {
                 prop_assert_eq!(all(&found), all(&table));
             }
             let keys: Vec<_> = changes.iter().chain(&more).map(|(k, _)| k).collect();
-            let read = |t: &Memtable, at| keys.iter().map(|k| t.get(k, at)).collect::<Vec<_>>();
+            let read = |t: &Memtable, at| keys.iter().map(|k| t.get(k, at).flatten()).collect::<Vec<_>>();
             let newest = |t: &Memtable| keys.iter().map(|k| t.newest(k).filter(|n| n.1)).collect::<Vec<_>>();
             if !more.is_empty() {
                 prop_assert_eq!(read(&found, before), read(&table, before));
@@ -298,9 +306,46 @@ mod tests {
             let between = (Bound::Excluded(&b"a long common beginning \x01"[..]), Bound::Included(&[1, 2][..]));
             for direction in [Direction::Ascending, Direction::Descending] {
                 for (lower, upper) in [between, (between.1, between.0)] {
-                    let range = |t: &Memtable| t.range(lower, upper, t.last(), direction, 7);
+                    let range = |t: &Memtable| {
+                        let found = t.range(lower, upper, t.last(), direction, usize::MAX).into_iter();
+                        found.filter(|(_, seen)| seen.is_some()).take(7).collect::<Vec<_>>()
+                    };
                     prop_assert_eq!(range(&found), range(&table));
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_replay_onto_something_older_keeps_tombstones(changes in changes(), each in 1..20usize) {
+            let mut table = Memtable::new().lies_on(Underneath::Older);
+            let mut replay = Replay::onto(Underneath::Older);
+            for part in changes.chunks(each) {
+                let mut bytes = Vec::new();
+                for (key, value) in part {
+                    let lsn = replay.last().advance(1);
+                    table.begin(lsn);
+                    table.apply(key, value.as_deref());
+                    replay.begin(lsn);
+                    replay.apply(bytes.len(), key, value.as_ref().map(Vec::len));
+                    bytes.extend_from_slice(key);
+                    bytes.extend_from_slice(value.as_deref().unwrap_or(&[]));
+                }
+                replay.attach(Bytes::from(bytes));
+            }
+            settle(&mut replay);
+            let found = replay.finish();
+            table.set_durable(table.last());
+            let versions = |t: &Memtable| -> Vec<_> {
+                let owned = |(lsn, value): (Lsn, Option<&[u8]>)| (lsn, value.map(<[u8]>::to_vec));
+                let all = t.versions(Bound::Unbounded);
+                all.map(|k| (k.key.to_vec(), k.versions.into_iter().map(owned).collect::<Vec<_>>())).collect()
+            };
+            prop_assert_eq!(versions(&found), versions(&table));
+            for (key, _) in &changes {
+                prop_assert_eq!(found.get(key, found.last()), table.get(key, table.last()));
+                prop_assert_eq!(found.newest(key), table.newest(key));
             }
         }
     }
@@ -352,11 +397,11 @@ mod tests {
     fn a_value_that_is_kept_keeps_little_else_in_memory() {
         let changes: Changes = (0..100u8).map(|n| (vec![n], Some(vec![n; 10_000]))).collect();
         let table = replayed(&changes, 100, false);
-        let kept = table.get(&[5], table.last()).unwrap();
+        let kept = table.get(&[5], table.last()).flatten().unwrap();
         assert!(kept.0.is_unique(), "a hundredth of the log's bytes is copied");
         let changes: Changes = (0..10u8).map(|n| (vec![n], Some(vec![n; 10_000]))).collect();
         let table = replayed(&changes, 10, false);
-        let shared = table.get(&[5], table.last()).unwrap();
+        let shared = table.get(&[5], table.last()).flatten().unwrap();
         assert!(!shared.0.is_unique(), "a tenth is not");
         assert_eq!((&kept[..], &shared[..]), (&[5; 10_000][..], &[5; 10_000][..]));
     }

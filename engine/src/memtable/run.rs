@@ -1,9 +1,9 @@
 //! What a log held when it was opened: a sorted array over the bytes of the log itself.
 //!
 //! Nothing is copied: a slot says where in which segment's bytes a key and its value lie. Everything in a run is
-//! durable, so of each key it holds one version, never a tombstone. A key goes when a newer version of it can be seen
+//! durable, so of each key it holds one version: a tombstone only where something older is underneath. A key goes when a newer version of it can be seen
 //! by every reader; its bytes go when the run is packed, which it is once less than half of what it holds is alive.
-use super::Value;
+use super::{Seen, Value};
 use crate::ids::Lsn;
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -23,7 +23,7 @@ pub(super) struct Slot {
     /// Zero once the entry is gone.
     pub(super) lsn: Lsn,
     pub(super) at: u32,
-    /// [`TOMBSTONE`] for none, while a log is being read.
+    /// [`TOMBSTONE`] for none.
     pub(super) value: u32,
     /// Length of the key, less one.
     pub(super) key: u16,
@@ -146,22 +146,29 @@ impl Run {
         self.search(key).ok().filter(|&i| self.slots[i].lsn > Lsn::ZERO)
     }
 
-    fn value(&self, i: usize) -> Value {
+    fn value(&self, i: usize) -> Seen {
         let slot = &self.slots[i];
+        if slot.value == TOMBSTONE {
+            return None;
+        }
         let (at, len) = (slot.at as usize + slot.key_len(), slot.value_len());
         let chunk = &self.chunks[usize::from(slot.chunk)];
         if len * SHARED_PART < chunk.len() {
-            return Value::copy_from(&chunk[at..at + len]);
+            return Some(Value::copy_from(&chunk[at..at + len]));
         }
-        Value(chunk.slice(at..at + len))
+        Some(Value(chunk.slice(at..at + len)))
     }
 
-    /// The LSN that wrote `key`.
-    pub(super) fn written(&self, key: &[u8]) -> Option<Lsn> {
-        self.find(key).map(|i| self.slots[i].lsn)
+    pub(super) fn is_empty(&self) -> bool {
+        self.gone == self.slots.len()
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<Value> {
+    /// The LSN that wrote `key`, and whether it wrote a value.
+    pub(super) fn written(&self, key: &[u8]) -> Option<(Lsn, bool)> {
+        self.find(key).map(|i| (self.slots[i].lsn, self.slots[i].value != TOMBSTONE))
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<Seen> {
         self.find(key).map(|i| self.value(i))
     }
 
@@ -247,8 +254,18 @@ impl<'a> RunEntry<'a> {
     pub(super) fn key(&self) -> &'a [u8] {
         self.run.key(self.i)
     }
-    pub(super) fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Seen {
         self.run.value(self.i)
+    }
+    pub(super) fn lsn(&self) -> Lsn {
+        self.run.slots[self.i].lsn
+    }
+    /// Its value where it lies.
+    pub(super) fn bytes(&self) -> Option<&'a [u8]> {
+        let slot = &self.run.slots[self.i];
+        let chunk = &self.run.chunks[usize::from(slot.chunk)];
+        let at = slot.at as usize + slot.key_len();
+        (slot.value != TOMBSTONE).then(|| &chunk[at..at + slot.value_len()])
     }
 }
 

@@ -101,7 +101,10 @@ fn oldest<'a>(f: &Facts<'a>) -> Vec<&'a TableEntry> {
         bytes += t.bytes;
         bytes <= most || bytes == t.bytes
     };
-    let run: Vec<_> = hot.iter().take_while(fits).collect();
+    let mut run: Vec<_> = hot.iter().take_while(fits).collect();
+    if crate::mutants::on("newer-table-moves-first") {
+        run = hot.iter().rev().take(1).collect();
+    }
     let begun = run.iter().take_while(|t| t.range.lower() == run[0].range.lower()).count();
     let of = |run: &[&TableEntry]| run.iter().map(|t| t.bytes).sum::<u64>();
     if of(&run[..begun]) * 2 > of(&run) { run[..begun].to_vec() } else { run }

@@ -5,7 +5,7 @@
 use super::capacity::Pressure;
 use crate::config::Config;
 use crate::ids::Lsn;
-use crate::limits::HOT_TABLES_MAX;
+use crate::limits::{HOT_TABLES_MAX, SEGMENTS_MAX};
 
 /// The memtable that takes writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +14,8 @@ pub struct Active {
     pub bytes: u64,
     /// Bytes of log segments that only it keeps.
     pub log_bytes: u64,
+    /// Log segments of the space.
+    pub log_segments: usize,
     /// Tombstones and range deletes in it.
     pub deletes: u64,
 }
@@ -77,17 +79,18 @@ pub enum Seal {
 /// Memory use, in percent of the budget, from which the largest borrower flushes.
 const MEMORY_HIGH: u64 = 75;
 
-/// Whether the active memtable is to be sealed. One with nothing in it never is.
+/// Whether the active memtable is to be sealed. One with nothing in it is only where commits that left nothing fill the log.
 #[must_use]
 pub fn seal(config: &Config, f: &Facts<'_>) -> Option<Seal> {
-    let o = config.tiers().get();
     let log: u64 = f.sealed.iter().map(|s| s.log_bytes).sum::<u64>() + f.active.log_bytes;
     let behind = !f.sealed.is_empty();
     match () {
+        // Sealed ones wait for their flush already: sealing more frees no log earlier.
+        () if (log >= config.log_bytes() || f.active.log_segments >= SEGMENTS_MAX / 2) && !behind => {
+            Some(Seal::Log)
+        }
         () if f.active.bytes == 0 => None,
         () if f.active.bytes >= config.memtable_bytes() => Some(Seal::Bytes),
-        // Sealed ones wait for their flush already: sealing more frees no log earlier.
-        () if log >= o.log_bytes && !behind => Some(Seal::Log),
         () if f.memory_percent >= MEMORY_HIGH && f.largest == Borrower::Largest && !behind => {
             Some(Seal::Memory)
         }
@@ -173,7 +176,7 @@ pub fn throttle(config: &Config, f: &Facts<'_>) -> Throttle {
     let steps = [
         part(f.sealed.len() as u64, 1, SEALED_MAX),
         part(f.hot_tables as u64, 2 * o.hot_tables as u64, HOT_TABLES_MAX as u64),
-        part(log, o.log_bytes, 2 * o.log_bytes),
+        part(log, config.log_bytes(), 2 * config.log_bytes()),
         if f.hot >= Pressure::Critical { 50 } else { 0 },
     ];
     match steps.into_iter().max().unwrap_or(0) {
@@ -190,12 +193,12 @@ mod tests {
 
     fn config() -> Config {
         let tiers = TierOptions { memtable_bytes: 10_000, log_bytes: 50_000, ..TierOptions::default() };
-        Config::new(Options { tiers, ..Options::default() }).unwrap()
+        Config::new(Options { tiers, segment_first: 16 * 1024, ..Options::default() }).unwrap()
     }
 
     fn facts(sealed: &[Sealed]) -> Facts<'_> {
         Facts {
-            active: Active { bytes: 100, log_bytes: 100, deletes: 1 },
+            active: Active { bytes: 100, log_bytes: 100, log_segments: 1, deletes: 1 },
             sealed,
             durable: Lsn::from_raw(100),
             hot_tables: 0,
@@ -218,13 +221,24 @@ mod tests {
         assert_eq!(seal(&c, &f), None);
         let cases = [
             (Facts { active: Active { bytes: 10_000, ..f.active }, ..f }, Seal::Bytes),
-            (Facts { active: Active { log_bytes: 50_000, ..f.active }, ..f }, Seal::Log),
             (Facts { memory_percent: 75, largest: Borrower::Largest, ..f }, Seal::Memory),
             (Facts { cold: Pressure::Full, ..f }, Seal::Deletes),
         ];
         for (facts, why) in cases {
             assert_eq!(seal(&c, &facts), Some(why));
             assert_eq!(seal(&c, &Facts { active: Active { bytes: 0, ..facts.active }, ..facts }), None);
+        }
+        let log = [
+            Active { log_bytes: 70_000, ..f.active },
+            Active { log_segments: SEGMENTS_MAX / 2, ..f.active },
+            Active { log_bytes: 70_000, bytes: 0, ..f.active },
+        ];
+        for active in log {
+            assert_eq!(
+                seal(&c, &Facts { active, ..f }),
+                Some(Seal::Log),
+                "also of commits that left nothing"
+            );
         }
         assert_eq!(seal(&c, &Facts { memory_percent: 75, ..f }), None, "another space has borrowed more");
         assert_eq!(seal(&c, &Facts { cold: Pressure::Full, quiet: Quiet::No, ..f }), None);

@@ -85,9 +85,10 @@ impl MergePlan {
         inputs.into_iter().all(|t| barren.contains(&t.file) || t.tombstones + t.range_tombstones == 0)
     }
 
-    /// The merge as an edit. `merged` is `None` if nothing was left.
+    /// The merge as an edit. `merged` is nothing if nothing was left, and more than one table, disjoint and by key, only
+    /// where one would have become too large.
     #[must_use]
-    pub fn edits(&self, merged: Option<TableEntry>) -> Vec<Edit> {
+    pub fn edits(&self, merged: impl IntoIterator<Item = TableEntry>) -> Vec<Edit> {
         vec![Edit::MergeHot { old: self.inputs.clone(), new: merged.into_iter().collect() }]
     }
 }

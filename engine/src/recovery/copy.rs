@@ -99,6 +99,7 @@ pub(super) async fn copy_forward(
         before: Some(link),
         edits: Vec::new(),
         resume: Some(Resume { spare, offset, chain }),
+        log_bytes: report.bytes,
         report: report.clone(),
     })
 }
@@ -136,6 +137,7 @@ pub(super) async fn append_behind(
         before: None,
         edits: Vec::new(),
         resume: Some(Resume { spare, offset, chain: end.chain }),
+        log_bytes: report.bytes,
         report: report.clone(),
         mem: log.mem,
     })

@@ -6,7 +6,7 @@ use crate::env::{Access, Dir, Io, IoError};
 use crate::ids::{Lsn, SpaceUid};
 use crate::limits::{PAGE, SEGMENT_HARD_MAX};
 use crate::manifest::{SegmentEnd, SegmentEntry, Version};
-use crate::memtable::{Memtable, Progress, Replay};
+use crate::memtable::{Memtable, Progress, Replay, Underneath};
 use crate::mutants;
 use crate::wal::frame::{Frame, FrameKind, Link};
 use crate::wal::operation::{Operation, decode_commit};
@@ -125,7 +125,9 @@ pub(super) async fn read(
         claimed: version.durable,
         damage: None,
     };
-    let mut replay = Replay::default();
+    let tables = version.tables.count() > 0;
+    let underneath = if tables { Underneath::Older } else { Underneath::Nothing };
+    let mut replay = Replay::onto(underneath);
     let taken = read_segments(wal, uid, version, &mut log, &mut replay, report).await;
     settle(&mut replay).await;
     log.mem = replay.finish();
@@ -246,16 +248,13 @@ async fn take_in(
             "its link is missing although a later segment has one".to_owned(),
         ));
     };
-    if log.tail.is_some() && link.last != log.last {
+    // The first one follows what is in tables: its predecessors were dropped with the flush.
+    if link.last != log.last {
         return Err(damaged(
             id,
             SEGMENT_HEADER,
-            format!("it follows LSN {}, the log ended with {}", link.last, log.last),
+            format!("it follows LSN {}, what is in front of it ended with {}", link.last, log.last),
         ));
-    }
-    if into.last() < link.last && log.tail.is_none() {
-        // What the dropped predecessors held is no longer needed; order goes on behind it.
-        log.last = link.last;
     }
     let mut unknown = false;
     let (mut commits, mut operations) = (0, 0);

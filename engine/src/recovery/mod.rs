@@ -13,21 +13,23 @@ mod log;
 mod opened;
 mod repair;
 mod report;
+mod sweep;
+mod tables;
 
 pub(crate) use opened::{Dirs, Opened};
-pub use repair::{RepairPlan, Salvage};
-pub(crate) use repair::{plan, repair, salvage};
+pub use repair::RepairPlan;
+pub(crate) use repair::{Readable, plan, readable, repair};
 pub use report::{Damage, RecoveryReport, RecoveryStatus};
+pub(crate) use sweep::sweep;
 
 use crate::context::Context;
 use crate::env::{Access, Dir, EntryKind, IoError, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{IDENTITY_LEN, Identity};
 use crate::ids::{Generation, SpaceId, SpaceUid};
-use crate::limits::{MANIFEST_MAX, PAGE};
+use crate::limits::MANIFEST_MAX;
 use crate::manifest::{Current, Edit, ManifestName, SegmentEnd, decode};
 use crate::paths::{SPACE_FILE, WAL_DIR};
-use crate::wal::segment::{SegmentId, verify_header};
 use cases::Verdict;
 use log::{Log, Unreadable};
 use std::sync::Arc;
@@ -79,6 +81,8 @@ async fn open(
     let identity = read_identity(&space, id).await?;
     let current = read_manifest(&space, id, Some(identity.uid)).await?;
     let dirs = open_dirs(space).await?;
+    report.tables = current.manifest.version.tables.count() as u64;
+    tables::look(&dirs, &current.manifest.version, report).await?;
     let log = read_log(&dirs, &current, report).await?;
     let row = cases::decide(&log.facts);
     report.case = row.label;
@@ -93,7 +97,7 @@ async fn open(
         }
         Verdict::CopyForward | Verdict::CutAndCopyForward => {
             let opened = copy::copy_forward(context, id, dirs, current, log, None, report).await?;
-            sweep(&opened).await;
+            sweep(id, &opened.dirs, &opened.current, &|_| false).await;
             Ok(opened)
         }
     }
@@ -109,7 +113,7 @@ async fn open_space_dir(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Arc<dyn Dir
 
 async fn open_dirs(space: Arc<dyn Dir>) -> Result<Dirs> {
     match space.open_dir(WAL_DIR).await {
-        Ok(wal) => Ok(Dirs { space, wal }),
+        Ok(wal) => Ok(Dirs::new(space, wal)),
         Err(e) if e.is_not_found() => {
             Err(Error::corrupt("the log's directory is missing").at_path(space.path().join(WAL_DIR)))
         }
@@ -164,6 +168,7 @@ fn serve(id: &SpaceId, dirs: Dirs, current: Current, log: Log, report: &Recovery
         before,
         edits,
         resume: None,
+        log_bytes: report.bytes,
         report: report.clone(),
     }
 }
@@ -245,40 +250,4 @@ async fn read_manifest(space: &Arc<dyn Dir>, id: &SpaceId, uid: Option<SpaceUid>
             uid.map_or(String::new(), |u| format!(" with uid {u}"))
         ))
         .advice("Nothing was touched; look at what repair would keep."))
-}
-
-/// Removes log files of ours that the manifest in effect does not name: segments whose header is this space's, and
-/// those whose making was cut short before they had one. Others are left alone, also under a segment's name. Best
-/// effort: what stays is swept next time.
-async fn sweep(opened: &Opened) {
-    let manifest = &opened.current.manifest;
-    let wal = &opened.dirs.wal;
-    let Ok(entries) = wal.list().await else { return };
-    let mut found: Vec<SegmentId> = entries
-        .into_iter()
-        .filter(|e| e.kind == EntryKind::File)
-        .filter_map(|e| SegmentId::parse(manifest.identity.uid, e.name.to_str()?))
-        .filter(|id| manifest.version.segments.iter().all(|s| (s.file, s.number) != (id.file, id.number)))
-        .collect();
-    found.sort_unstable_by_key(|id| (id.number, id.file));
-    for id in found {
-        match is_ours(wal, id).await {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::warn!(space = %opened.id, file = %id.file_name(), "a file in wal/ is not this space's; left alone");
-                continue;
-            }
-            Err(_) => continue,
-        }
-        if let Err(e) = wal.remove(&id.file_name()).await {
-            tracing::warn!(space = %opened.id, error = %e, "a file that is no longer needed could not be removed");
-        }
-    }
-}
-
-/// Whether a segment has this space's header, or none at all yet.
-async fn is_ours(wal: &Arc<dyn Dir>, id: SegmentId) -> std::result::Result<bool, IoError> {
-    let file = wal.open(&id.file_name(), Access::ReadRaw).await?;
-    let page = file.read_at(0, vec![0; PAGE]).await?;
-    Ok(page.iter().all(|&b| b == 0) || verify_header(&page, id).is_some())
 }

@@ -13,12 +13,11 @@ use crate::env::{Access, Dir, IoError, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{FileUid, Lsn, SpaceId};
 use crate::limits::SEGMENT_HARD_MAX;
-use crate::manifest::{Current, Edit, SegmentEnd};
-use crate::memtable::{Direction, Memtable, Value};
+use crate::manifest::{Current, Edit, SegmentEnd, Version};
+use crate::memtable::Memtable;
 use crate::paths::{QUARANTINE_DIR, SPACE_FILE, WAL_DIR};
 use crate::wal::scan::Stop;
 use crate::wal::segment::SegmentId;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// Where repair builds a new identity file.
@@ -62,31 +61,14 @@ impl std::fmt::Display for RepairPlan {
     }
 }
 
-/// The readable prefix of a space that cannot be opened: read-only, in memory.
+/// What of a space that cannot be opened can be read, still in its parts.
 #[derive(Debug)]
-pub struct Salvage {
-    mem: Memtable,
-    last: Lsn,
-}
-
-impl Salvage {
-    /// The last commit that could be read.
-    #[must_use]
-    pub fn last(&self) -> Lsn {
-        self.last
-    }
-    /// The value of `key` as of [`Salvage::last`].
-    #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<Value> {
-        self.mem.get(key, self.last)
-    }
-    /// Every entry as of [`Salvage::last`], by ascending key.
-    #[must_use]
-    pub fn entries(&self) -> Vec<(Vec<u8>, Value)> {
-        let all =
-            self.mem.range(Bound::Unbounded, Bound::Unbounded, self.last, Direction::Ascending, usize::MAX);
-        all.into_iter().map(|(key, value)| (key.to_vec(), value)).collect()
-    }
+pub(crate) struct Readable {
+    pub(crate) dirs: Dirs,
+    /// Tables of this version lie under the log.
+    pub(crate) version: Version,
+    pub(crate) mem: Memtable,
+    pub(crate) last: Lsn,
 }
 
 /// What a look at a space found, whatever recovery says to it.
@@ -145,9 +127,10 @@ pub(crate) async fn plan(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<RepairPlan
 }
 
 /// Reads what can be read. Changes nothing.
-pub(crate) async fn salvage(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Salvage> {
+pub(crate) async fn readable(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Readable> {
     let seen = look(root, id).await.map_err(|e| e.in_space(id))?;
-    Ok(Salvage { mem: seen.log.mem, last: seen.log.last })
+    let Seen { dirs, current, log, .. } = seen;
+    Ok(Readable { dirs, version: current.manifest.version, mem: log.mem, last: log.last })
 }
 
 /// Carries out `ordered` if that still is what a look finds.

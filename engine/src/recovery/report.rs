@@ -38,7 +38,7 @@ pub struct RecoveryReport {
     /// The last commit recovered.
     #[serde(serialize_with = "lsn_text")]
     pub last_lsn: Lsn,
-    /// Tables opened; none yet.
+    /// Tables that the manifest names.
     pub tables: u64,
     /// How long it took.
     pub micros: u64,

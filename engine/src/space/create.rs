@@ -65,6 +65,7 @@ pub(crate) async fn create_space(
         before: None,
         edits: Vec::new(),
         resume: None,
+        log_bytes: 0,
         report: RecoveryReport::new(id),
     })
 }
@@ -85,13 +86,13 @@ async fn build(root: &Arc<dyn Dir>, name: &str, manifest: &Manifest) -> std::res
     }
     let wal = space.open_dir(WAL_DIR).await?;
     space.sync().await?;
-    Ok(Dirs { space, wal })
+    Ok(Dirs::new(space, wal))
 }
 
 async fn reopen(root: &Arc<dyn Dir>, id: &SpaceId) -> std::result::Result<Dirs, IoError> {
     let space = root.open_dir(&id.dir_name()).await?;
     let wal = space.open_dir(WAL_DIR).await?;
-    Ok(Dirs { space, wal })
+    Ok(Dirs::new(space, wal))
 }
 
 fn creation_error(id: &SpaceId, e: IoError) -> Error {

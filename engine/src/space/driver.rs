@@ -1,11 +1,13 @@
 //! The space's own task: waits for writes and syncs that did not return at once, sees to the flush interval, prepares
 //! log space, and seals the log when it is quiet. It runs only while there is something to wait for: an idle space has
 //! no task and no timer.
-use super::incarnation::{Core, Driver, Incarnation, Phase, Preparing};
+use super::incarnation::{Core, Driver, Flushing, Incarnation, Phase, Preparing};
 use crate::env::{IoResult, Sleep};
 use crate::error::{Error, ErrorKind};
 use crate::ids::Lsn;
 use crate::limits::WITHHELD_TURNS;
+use crate::plan::Plan;
+use crate::plan::flush::FlushPlan;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ enum Event {
     Synced(IoResult<()>),
     Tick,
     Prepare(Preparing),
+    Flush(FlushPlan),
+    Job(Box<Plan>),
     /// Something may have changed: look for work again.
     Work,
     Done,
@@ -65,10 +69,17 @@ impl Incarnation {
         }
     }
 
+    fn answer_relief(&self) {
+        if std::mem::take(&mut self.core().relieved) {
+            self.context.budget.relieved();
+        }
+    }
+
     /// Stops admission and has the driver sync and seal the log.
     pub(crate) fn begin_close(self: &Arc<Self>) {
         let mut wakers = Vec::new();
         let mut core = self.core();
+        core.ended = true;
         if matches!(core.phase, Phase::Open) {
             core.phase = Phase::Closing;
             core.room.changed(None, &mut wakers);
@@ -113,6 +124,7 @@ async fn drive(space: Arc<Incarnation>) {
         closing: false,
     };
     loop {
+        space.answer_relief();
         if rhythm.closing {
             let mut core = space.core();
             let last = core.line.last();
@@ -126,19 +138,35 @@ async fn drive(space: Arc<Incarnation>) {
             Event::Tick => tick(&space, &mut rhythm),
             Event::Prepare(what) => {
                 let task = super::rotation::prepare(space.clone(), what);
-                let guarded =
-                    Guarded { incarnation: space.clone(), role: Role::Preparer, task: Box::pin(task) };
-                space.context.env.spawn(space.owner, "prepare-log", Box::pin(guarded));
+                spawn(&space, "prepare-log", Role::Preparer, Box::pin(task));
+            }
+            Event::Flush(plan) => {
+                let task = super::flush::flush(space.clone(), plan);
+                spawn(&space, "flush", Role::Flusher, Box::pin(task));
+            }
+            Event::Job(plan) => {
+                let task = super::jobs::work(space.clone(), *plan);
+                spawn(&space, "tables", Role::Worker, Box::pin(task));
             }
             Event::Work => {}
-            Event::Done => return,
+            Event::Done => {
+                space.answer_relief();
+                return;
+            }
         }
     }
+}
+
+fn spawn(space: &Arc<Incarnation>, name: &'static str, role: Role, task: Task) {
+    let guarded = Guarded { incarnation: space.clone(), role, task };
+    space.context.env.spawn(space.owner, name, Box::pin(guarded));
 }
 
 fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_>) -> Poll<Event> {
     let mut guard = space.core();
     let core = &mut *guard;
+    let wanted = core.line.wanted();
+    space.consider(core);
     if let Some((io, chain)) = &mut core.write
         && let Poll::Ready(result) = Pin::new(io).poll(cx)
     {
@@ -163,7 +191,17 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
         return Poll::Pending;
     }
     rhythm.turns = WITHHELD_TURNS;
+    if core.gives_back && space.settles_relief(core) {
+        core.relieved = true;
+        return Poll::Ready(Event::Work);
+    }
     if !core.line.is_fenced() {
+        if let Some(plan) = space.next_flush(core) {
+            return Poll::Ready(Event::Flush(plan));
+        }
+        if let Some(plan) = space.next_job(core) {
+            return Poll::Ready(Event::Job(Box::new(plan)));
+        }
         if core.preparing == Preparing::Nothing && core.line.wants_spare() && !core.backs_off {
             core.preparing = Preparing::Segment(0);
         }
@@ -172,11 +210,17 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
             return Poll::Ready(Event::Prepare(what));
         }
     }
+    if core.line.wanted() != wanted {
+        // A seal or a flush waits for that.
+        return Poll::Ready(Event::Work);
+    }
     let busy = core.write.is_some()
         || core.sync.is_some()
         || core.issuing > 0
-        || core.preparing == Preparing::UnderWay;
-    if !busy && ends(core) {
+        || core.preparing == Preparing::UnderWay
+        || core.flushing == Flushing::UnderWay
+        || core.jobs.under_way;
+    if !busy && ends(core, space) {
         let mut wakers = Vec::new();
         core.driver = Driver::Absent;
         core.finished.all(&mut wakers);
@@ -208,7 +252,7 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
 }
 
 /// Whether nothing is left to wait for. Moves a closing space on to closed.
-fn ends(core: &mut Core) -> bool {
+fn ends(core: &mut Core, space: &Incarnation) -> bool {
     match core.phase {
         Phase::Fenced(_) | Phase::Closed => true,
         Phase::Closing if core.line.is_sealed() => {
@@ -216,7 +260,10 @@ fn ends(core: &mut Core) -> bool {
             true
         }
         Phase::Closing => false,
-        Phase::Open => core.line.is_sealed() && core.preparing == Preparing::Nothing,
+        Phase::Open => {
+            let flushed = space.layers.read().under.sealed.is_empty();
+            core.line.is_sealed() && core.preparing == Preparing::Nothing && flushed && !core.jobs.waits()
+        }
     }
 }
 
@@ -245,13 +292,19 @@ enum Role {
     Driver,
     /// Prepares log space.
     Preparer,
+    /// Writes sealed memtables to tables.
+    Flusher,
+    /// Merges and moves tables.
+    Worker,
 }
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs a task of a space; a panic inside fences that space and answers its waiters, and goes no further than the task.
 struct Guarded {
     incarnation: Arc<Incarnation>,
     role: Role,
-    task: Pin<Box<dyn Future<Output = ()> + Send>>,
+    task: Task,
 }
 
 impl Future for Guarded {
@@ -291,10 +344,12 @@ impl Incarnation {
                 core.finished.all(&mut wakers);
             }
             Role::Preparer => core.preparing = Preparing::Nothing,
+            Role::Flusher => core.flushing = Flushing::Idle,
+            Role::Worker => core.jobs.under_way = false,
         }
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
-        if matches!(role, Role::Preparer) {
+        if !matches!(role, Role::Driver) {
             // It ends once its last I/O has.
             self.wake_driver();
         }

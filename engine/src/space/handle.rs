@@ -1,5 +1,7 @@
 //! The handle of an open space.
-use super::incarnation::{Attempt, Incarnation, Phase};
+use super::admission::{Admission, Attempt};
+use super::incarnation::{Incarnation, Phase};
+use super::layers::Look;
 use super::scan::{Scan, Snapshot};
 use super::ticket::{Commit, Reached};
 use crate::batch::{Batch, Operations, WriteOptions, check_key};
@@ -86,10 +88,16 @@ impl Space {
     async fn commit(&self, operations: Operations<'_>, options: &WriteOptions) -> Result<Commit> {
         let space = &self.incarnation;
         let sizes = operations.check().map_err(|e| e.in_space(&space.id))?;
+        let mut admission = Admission::default();
         loop {
-            match space.try_commit(operations, sizes, options.precondition.as_ref())? {
+            match space.try_commit(operations, sizes, options.precondition.as_ref(), &mut admission)? {
                 Attempt::Ordered(lsn) => return Ok(Commit::new(space.clone(), lsn)),
                 Attempt::Wait(seen) => space.room_changed(seen).await?,
+                Attempt::Pace(pause) => space.context.env.sleep(space.owner, pause).await,
+                Attempt::LookUp => {
+                    let key = options.precondition.as_ref().map_or(&[][..], |p| &p.key);
+                    admission.looked_up = Some(space.look_up(key).await?);
+                }
             }
         }
     }
@@ -136,12 +144,20 @@ impl Space {
     /// The value of `key`, as of now. Sees every commit that was ordered before.
     ///
     /// # Errors
-    /// `Rejected(Key)` for a key outside its bounds.
+    /// `Rejected(Key)` for a key outside its bounds; `Failed` if a table could not be read; `Corrupt` if what was read is
+    /// damaged.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let (space, key) = (&self.incarnation, key.as_ref());
         check_key(key).map_err(|e| e.in_space(&space.id))?;
-        let mem = space.mem.read();
-        Ok(mem.get(key, space.read_lsn(&mem)))
+        let (lsn, look) = {
+            let layers = space.layers.read();
+            let lsn = space.read_lsn(&layers);
+            (lsn, layers.look(key, lsn))
+        };
+        match look {
+            Look::Seen(seen) => Ok(seen),
+            Look::InTables(under) => space.get_in_tables(&under, key, lsn).await,
+        }
     }
 
     /// The values of `keys`, all as of one moment, in their order.
@@ -153,22 +169,32 @@ impl Space {
         for key in keys {
             check_key(key.as_ref()).map_err(|e| e.in_space(&space.id))?;
         }
-        let mem = space.mem.read();
-        let lsn = space.read_lsn(&mem);
-        Ok(keys.iter().map(|k| mem.get(k.as_ref(), lsn)).collect())
+        let (lsn, mut found) = {
+            let layers = space.layers.read();
+            let lsn = space.read_lsn(&layers);
+            (lsn, keys.iter().map(|k| layers.look(k.as_ref(), lsn)).collect::<Vec<_>>())
+        };
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, look) in keys.iter().zip(found.drain(..)) {
+            values.push(match look {
+                Look::Seen(seen) => seen,
+                Look::InTables(under) => space.get_in_tables(&under, key.as_ref(), lsn).await?,
+            });
+        }
+        Ok(values)
     }
 
     /// A view of now that never changes.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::pin(&self.incarnation, |mem| self.incarnation.read_lsn(mem))
+        Snapshot::pin(&self.incarnation, |layers| self.incarnation.read_lsn(layers))
     }
 
     /// A view of what is certain to survive a power cut, that never changes.
     #[must_use]
     pub fn durable_snapshot(&self) -> Snapshot {
         // The watermark is read under the memtable's lock: collection up to a later one has to wait for it.
-        Snapshot::pin(&self.incarnation, |mem| mem.durable())
+        Snapshot::pin(&self.incarnation, |layers| layers.active.durable())
     }
 
     /// The entries within `range` as of now, in `direction`.
@@ -232,7 +258,7 @@ impl Space {
     /// Bytes that this space's entries take in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.incarnation.mem.read().bytes()
+        self.incarnation.layers.read().bytes()
     }
 }
 

@@ -1,22 +1,23 @@
 //! One opening of a space: the commit line, the memtable, and who waits for what.
 //!
-//! Locks, in the order in which they are taken: `core`, then `mem`. Neither is held across an await or an I/O call.
-use crate::batch::{Expected, Operations, Precondition, Sizes};
-use crate::budget::Admits;
-use crate::codec::put_varint;
+//! Locks, in the order in which they are taken: `core`, then `layers`. Neither is held across an await or an I/O call.
+use super::jobs::Jobs;
+use super::layers::{Layers, Under};
 use crate::config::Durability;
 use crate::context::Context;
 use crate::env::{File, Io, Owner};
-use crate::error::{Error, ErrorKind, Rejected, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{FileUid, TableNo};
 use crate::ids::{Lsn, SpaceId};
 use crate::manifest::{Current, Edit, Version};
-use crate::memtable::Memtable;
+use crate::memtable::Value;
 use crate::mutants;
+use crate::plan::flush::Throttle;
 use crate::recovery::{Dirs, Opened, RecoveryReport};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
-use crate::wal::commit::{Job, Line, Moved, Room, segment_for};
+use crate::wal::commit::{Job, Line, Moved, Room};
 use crate::wal::waiters::{WaiterKey, Waiters};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -49,6 +50,34 @@ pub(crate) struct Core {
     pub(crate) finished: Waiters,
     /// Preparing log space failed last time: not tried again ahead of need, only when a commit asks.
     pub(crate) backs_off: bool,
+    pub(crate) flushing: Flushing,
+    /// The last flush failed so, and the next one begins at this time.
+    pub(crate) flush_failed: Option<(Error, Duration)>,
+    /// It was asked to end: another opening may have begun since.
+    pub(crate) ended: bool,
+    pub(crate) jobs: Jobs,
+    /// Tables of which a move of deletes would take nothing, with the floor at this LSN; see [`crate::plan::Facts`].
+    pub(crate) barren: BTreeSet<FileUid>,
+    pub(crate) barren_at: Lsn,
+    /// How writers are held back.
+    pub(crate) brake: Throttle,
+    /// Microseconds that writers have not waited yet.
+    pub(crate) owed_micros: u64,
+    /// Memory is short, and this space holds most of it.
+    pub(crate) gives_back: bool,
+    /// It has given back what it can, and those who wait are to be told.
+    pub(crate) relieved: bool,
+    /// Number of the next table file.
+    pub(crate) next_table: TableNo,
+    /// Files made in this opening, until what earlier ones left was swept.
+    pub(crate) made: Option<BTreeSet<FileUid>>,
+}
+
+/// Whether sealed memtables are being written to tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushing {
+    Idle,
+    UnderWay,
 }
 
 /// Whether the task that waits for I/O runs.
@@ -89,26 +118,25 @@ pub(crate) struct Incarnation {
     pub(crate) report: RecoveryReport,
     pub(crate) recovered: Lsn,
     core: Mutex<Core>,
-    pub(crate) mem: RwLock<Memtable>,
+    pub(crate) layers: RwLock<Layers>,
+    /// Whose turn it is to switch the manifest.
+    pub(super) switching: tokio::sync::Mutex<()>,
     /// Where readers of a fenced space read; all ones while it is not fenced.
     fenced_at: AtomicU64,
-}
-
-/// What an attempt to commit came to.
-#[derive(Debug)]
-pub(crate) enum Attempt {
-    Ordered(Lsn),
-    /// Wait until the log's room differs from this.
-    Wait(u64),
 }
 
 impl Incarnation {
     /// Begins an opening with what recovery or creation handed over.
     pub(crate) fn new(context: Arc<Context>, opened: Opened) -> Arc<Incarnation> {
-        let Opened { id, dirs, current, mut mem, durable, before, edits, resume, report } = opened;
-        mem.set_durable(durable);
+        let Opened { id, dirs, current, mut mem, durable, before, edits, resume, log_bytes, report } = opened;
+        mem.begin_at(durable);
         context.budget.moved(0, mem.bytes());
+        let layers = Layers::new(mem, &current.manifest.version.tables);
+        let next_table = current.manifest.version.next_table;
+        // Recovery that wrote has swept, and a space just made has nothing to sweep.
+        let made = (resume.is_none() && !report.case.is_empty()).then(BTreeSet::new);
         let mut line = Line::new(durable, before);
+        line.note_recovered(log_bytes);
         if let Some(resume) = resume {
             line.begin_epoch(current.manifest.version.epoch.first_lsn());
             line.resume(resume);
@@ -129,6 +157,18 @@ impl Incarnation {
             driver: Driver::Absent,
             finished: Waiters::default(),
             backs_off: false,
+            flushing: Flushing::Idle,
+            flush_failed: None,
+            ended: false,
+            jobs: Jobs::default(),
+            barren: BTreeSet::new(),
+            barren_at: Lsn::ZERO,
+            brake: Throttle::None,
+            owed_micros: 0,
+            gives_back: false,
+            relieved: false,
+            next_table,
+            made,
         };
         let new = Arc::new(Incarnation {
             owner: Owner::of(&id),
@@ -138,9 +178,11 @@ impl Incarnation {
             report,
             recovered: durable,
             core: Mutex::new(core),
-            mem: RwLock::new(mem),
+            layers: RwLock::new(layers),
+            switching: tokio::sync::Mutex::new(()),
             fenced_at: AtomicU64::new(u64::MAX),
         });
+        new.context.budget.join(new.as_lender());
         #[cfg(bulkhead_mutants)]
         new.context.everyone.lock().push(Arc::<Incarnation>::downgrade(&new));
         new
@@ -151,66 +193,11 @@ impl Incarnation {
     }
 
     /// The LSN that reads begun now see.
-    pub(crate) fn read_lsn(&self, mem: &Memtable) -> Lsn {
-        mem.last().min(Lsn::from_raw(self.fenced_at.load(Ordering::Acquire)))
+    pub(crate) fn read_lsn(&self, layers: &Layers) -> Lsn {
+        layers.last().min(Lsn::from_raw(self.fenced_at.load(Ordering::Acquire)))
     }
 
-    /// Tries to order a commit, in one step: state, precondition, budget, room, LSN, log, memtable.
-    pub(crate) fn try_commit(
-        self: &Arc<Self>,
-        operations: Operations<'_>,
-        sizes: Sizes,
-        precondition: Option<&Precondition>,
-    ) -> Result<Attempt> {
-        let body = crate::codec::varint_len(operations.len() as u64) + sizes.encoded;
-        let _fences = FenceOnPanic { incarnation: self, unwinds_already: crate::sync::unwinds() };
-        let mut guard = self.core();
-        let core = &mut *guard;
-        self.writable(core)?;
-        if let Some(precondition) = precondition {
-            self.check(precondition)?;
-        }
-        let admits = if sizes.puts { Admits::Puts } else { Admits::DeletesOnly };
-        if !self.context.budget.admits(sizes.memory, admits) {
-            return Err(self.over_budget(sizes.memory));
-        }
-        let room =
-            if core.line.has_epoch() { core.line.room(body) } else { Room::Prepare(segment_for(body)) };
-        if room != Room::Here {
-            let changes = core.room.changes;
-            core.ask_for(room);
-            drop(guard);
-            self.pump();
-            self.wake_driver();
-            return Ok(Attempt::Wait(changes));
-        }
-        let count = operations.len() as u64;
-        let lsn = core.line.order(body, |out| {
-            put_varint(out, count);
-            operations.for_each(|op| op.encode(out));
-        });
-        let mut mem = self.mem.write();
-        let before = mem.bytes();
-        mem.begin(lsn);
-        operations.for_each(|op| match op {
-            crate::wal::operation::Operation::Put { key, value } => mem.apply(key, Some(value)),
-            crate::wal::operation::Operation::Delete { key } => mem.apply(key, None),
-        });
-        self.context.budget.moved(before, mem.bytes());
-        drop(mem);
-        let starts = self.must_start_driver(core);
-        let full = core.line.is_full();
-        drop(guard);
-        if starts {
-            self.start_driver();
-        }
-        if full {
-            self.pump();
-        }
-        Ok(Attempt::Ordered(lsn))
-    }
-
-    fn writable(&self, core: &Core) -> Result<()> {
+    pub(super) fn writable(&self, core: &Core) -> Result<()> {
         match &core.phase {
             Phase::Open => Ok(()),
             Phase::Closing | Phase::Closed => Err(self.closed()),
@@ -222,40 +209,24 @@ impl Incarnation {
         Error::new(ErrorKind::Closed, "the space was closed").in_space(&self.id)
     }
 
-    fn check(&self, precondition: &Precondition) -> Result<()> {
-        let found = self.mem.read().newest(&precondition.key);
-        let holds = match precondition.expected {
-            Expected::Absent => !matches!(found, Some((_, true))),
-            Expected::WrittenBy(lsn) => found == Some((lsn, true)),
-        };
-        if holds {
-            return Ok(());
-        }
-        let found = match found {
-            Some((lsn, true)) => format!("it was written by commit {lsn}"),
-            _ => "it is absent".to_owned(),
-        };
-        Err(Error::rejected(
-            Rejected::Precondition,
-            format!("the precondition on a key does not hold: {found}"),
-        )
-        .in_space(&self.id)
-        .expected(format!("{:?}", precondition.expected))
-        .advice("Read the key again and decide anew; nothing was done."))
+    /// What a reader at `lsn` sees of `key` in tables.
+    pub(crate) async fn get_in_tables(&self, under: &Under, key: &[u8], lsn: Lsn) -> Result<Option<Value>> {
+        let found = under.tables.find(&self.dirs, key, lsn).await.map_err(|e| self.unreadable(e))?;
+        Ok(found.and_then(|(_, value)| value))
     }
 
-    fn over_budget(&self, bytes: u64) -> Error {
-        let budget = &self.context.budget;
-        Error::new(
-            ErrorKind::Busy { retry_after: Duration::from_millis(100) },
-            format!(
-                "the memory budget is used up: {} of {} bytes, {bytes} more needed",
-                budget.used(),
-                budget.limit()
-            ),
-        )
-        .in_space(&self.id)
-        .advice("Delete something, or open the engine with a larger memory-budget; nothing was done.")
+    /// What a reader is told of a table that could not be read.
+    pub(crate) fn unreadable(&self, failure: crate::work::Failure) -> Error {
+        let gone = matches!(failure, crate::work::Failure::Missing { .. });
+        if gone && self.core().ended {
+            return Error::new(
+                ErrorKind::Closed,
+                "this opening has ended, and a later one has removed a table",
+            )
+            .in_space(&self.id)
+            .advice("Read through the handle that the reopening returned.");
+        }
+        Error::from(failure).in_space(&self.id)
     }
 
     /// Waits until the room in the log differs from `seen`.
@@ -438,7 +409,7 @@ impl Incarnation {
                 let moved = core.line.synced();
                 core.moved(moved, &mut wakers);
                 let durable = core.line.durable();
-                let mut mem = self.mem.write();
+                let mem = &mut self.layers.write().active;
                 let before = mem.bytes();
                 mem.set_durable(durable);
                 self.context.budget.moved(before, mem.bytes());
@@ -492,7 +463,7 @@ impl Incarnation {
 
 impl Core {
     /// Notes what a commit that found no room needs, and has what is ordered written, so that rotation can go on.
-    fn ask_for(&mut self, room: Room) {
+    pub(super) fn ask_for(&mut self, room: Room) {
         let last = self.line.last();
         self.line.want_process(last);
         if self.preparing == Preparing::UnderWay {
@@ -524,6 +495,13 @@ impl Core {
         self.room.changed(None, wakers);
     }
 
+    /// Notes a file that this opening makes and that no manifest names yet.
+    pub(crate) fn note_made(&mut self, file: FileUid) {
+        if let Some(made) = &mut self.made {
+            made.insert(file);
+        }
+    }
+
     pub(crate) fn take_driver_waker(&mut self) -> Option<Waker> {
         match &mut self.driver {
             Driver::Absent => None,
@@ -543,21 +521,6 @@ impl RoomWaiters {
     }
 }
 
-/// A panic in the step that orders a commit is our own broken invariant: it fences the space, so that nobody builds on
-/// half a step. A caller may commit while a panic of its own unwinds: that one is none of the space's.
-struct FenceOnPanic<'a> {
-    incarnation: &'a Incarnation,
-    unwinds_already: bool,
-}
-
-impl Drop for FenceOnPanic<'_> {
-    fn drop(&mut self) {
-        if crate::sync::unwinds() && !self.unwinds_already {
-            self.incarnation.fence_after_panic();
-        }
-    }
-}
-
 struct RoomTicket<'a> {
     incarnation: &'a Incarnation,
     key: Option<u64>,
@@ -573,8 +536,14 @@ impl Drop for RoomTicket<'_> {
 
 impl Drop for Incarnation {
     fn drop(&mut self) {
-        let bytes = self.mem.read().bytes();
+        let bytes = self.layers.read().bytes();
         self.context.budget.moved(bytes, 0);
+        let core = self.core();
+        let asked = core.gives_back || core.relieved;
+        drop(core);
+        if asked {
+            self.context.budget.relieved();
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! Log space ahead of need: making, allocating, syncing and listing the next segment, or growing it.
 //!
 //! A segment that the manifest in effect does not list does not exist: the commit line gets it only after the switch.
-use super::incarnation::{Incarnation, Preparing};
+use super::change::{Refused, change};
+use super::incarnation::{Core, Incarnation, Preparing};
+use super::layers::Layers;
 use crate::codec::align_up;
 use crate::env::{File, IoError};
 use crate::error::Error;
-use crate::ids::{FileUid, Lsn};
+use crate::ids::{Epoch, FileUid, Lsn};
 use crate::limits::{PAGE, SEGMENT_HARD_MAX};
-use crate::manifest::{Edit, SegmentEnd, SwitchError, Version, switch};
+use crate::manifest::Edit;
 use crate::mutants;
 use crate::wal::commit::Spare;
-use crate::wal::frame::Link;
 use crate::wal::segment::{SegmentId, encode_header};
 use std::sync::Arc;
 use std::task::Waker;
@@ -21,6 +22,8 @@ enum Failure {
     Abandoned(IoError),
     /// The manifest lists as many segments as it can; nothing was done.
     Full,
+    /// The space was fenced meanwhile; nothing was done.
+    Fenced,
     /// A directory or the manifest of the space is in doubt: the space must be fenced.
     InDoubt(IoError),
 }
@@ -43,6 +46,7 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
             let error = Error::io("log space could not be reserved", io).in_space(&space.id);
             core.room.changed(Some(error), &mut wakers);
         }
+        Err(Failure::Fenced) => {}
         Err(Failure::Full) => {
             core.room.changed(Some(Error::too_many_segments().in_space(&space.id)), &mut wakers);
         }
@@ -64,7 +68,9 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
         }
         (core.current.manifest.version.clone(), core.segments_made)
     };
-    let regular = config.segment_first().saturating_mul(1 << made.min(40)).min(config.segment_max());
+    // A few segments are to fit into what the log may take, so that it can be cut in steps.
+    let most = config.segment_max().min((config.log_bytes() / 4).max(config.segment_first()));
+    let regular = config.segment_first().saturating_mul(1 << made.min(40)).min(most);
     let least = align_up(min.max(config.segment_first().min(regular)), PAGE as u64);
     let wanted = align_up(regular.max(min), PAGE as u64);
     assert!(wanted <= SEGMENT_HARD_MAX, "a segment of {wanted} bytes is longer than any batch needs");
@@ -84,47 +90,43 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
     let early = mutants::on("segment-used-before-listed");
     let mut spare = Some(spare);
     if early {
-        hand_over(space, spare.take(), &version);
+        let epoch = version.epoch;
+        let mut core = space.core();
+        let epoch = if core.line.has_epoch() { epoch } else { epoch.next().expect("epochs left") };
+        hand_over(&mut core, spare.take(), epoch);
     }
-    let (current, edits) = edits(space, id);
-    let old = current.manifest.version.clone();
-    let next = old.apply(&edits);
-    let file = FileUid::from_raw(space.context.env.entropy(space.owner));
-    match switch(&space.dirs.space, &current, next, file).await {
-        Ok(current) => {
-            let version = current.manifest.version.clone();
-            {
-                let mut core = space.core();
-                core.current = current;
-                core.edits.clear();
-                core.segments_made += 1;
+    let plan = |core: &Core| {
+        let raise = (!core.line.has_epoch()).then_some(Edit::RaiseEpoch { last: space.recovered });
+        raise.into_iter().chain([Edit::Add { number: id.number, file: id.file }]).collect()
+    };
+    let install = |core: &mut Core, _: &mut Layers| {
+        core.segments_made += 1;
+        let epoch = core.current.manifest.version.epoch;
+        hand_over(core, spare.take(), epoch);
+    };
+    match change(space, plan, install).await {
+        Ok(()) => Ok(()),
+        Err(refused) => {
+            if !matches!(refused, Refused::InDoubt(_)) {
+                let _ = space.dirs.wal.remove(&id.file_name()).await;
             }
-            hand_over(space, spare, &version);
-            remove_dropped(space, &edits, &old).await;
-            Ok(())
+            Err(match refused {
+                Refused::Fenced => Failure::Fenced,
+                Refused::Full => Failure::Full,
+                Refused::NotWritten(io) => Failure::Abandoned(io),
+                Refused::InDoubt(io) => Failure::InDoubt(io),
+            })
         }
-        Err(SwitchError::NotWritten(io)) => {
-            let _ = space.dirs.wal.remove(&id.file_name()).await;
-            Err(Failure::Abandoned(io))
-        }
-        Err(SwitchError::InDoubt(io)) => Err(Failure::InDoubt(io)),
     }
 }
 
 /// Gives the commit line its new segment and, at the first of an opening, its epoch.
-fn hand_over(space: &Arc<Incarnation>, spare: Option<Spare<Arc<dyn File>>>, version: &Version) {
+fn hand_over(core: &mut Core, spare: Option<Spare<Arc<dyn File>>>, epoch: Epoch) {
     let Some(spare) = spare else { return };
-    let mut core = space.core();
     if core.line.is_fenced() {
         return;
     }
     if !core.line.has_epoch() {
-        let epoch = if mutants::on("segment-used-before-listed") && core.current.manifest.version == *version
-        {
-            version.epoch.next().expect("epochs left")
-        } else {
-            version.epoch
-        };
         let mut first = epoch.first_lsn();
         if mutants::on("lsn-reuse-after-torn-tail") {
             first = first.max(Lsn::from_raw(core.line.last().raw() + 1));
@@ -132,40 +134,6 @@ fn hand_over(space: &Arc<Incarnation>, spare: Option<Spare<Arc<dyn File>>>, vers
         core.line.begin_epoch(first);
     }
     core.line.set_spare(spare);
-}
-
-/// The manifest in effect and what the next one changes: how past segments ended, a new epoch if this opening has none
-/// yet, the new segment, and how far the log is durable.
-fn edits(space: &Arc<Incarnation>, id: SegmentId) -> (crate::manifest::Current, Vec<Edit>) {
-    let core = space.core();
-    let version = &core.current.manifest.version;
-    let mut edits = core.edits.clone();
-    let ended = edits.iter().any(|e| matches!(e, Edit::End { .. }));
-    if let (Some(Link { file: Some(file), len, last, chain }), false) = (core.line.predecessor(), ended) {
-        let end = SegmentEnd { len, last, chain };
-        if version.segments.iter().any(|s| s.file == file && s.end.is_none()) {
-            edits.push(Edit::End { file, end });
-        }
-    }
-    if !core.line.has_epoch() {
-        edits.push(Edit::RaiseEpoch { last: space.recovered });
-    }
-    edits.push(Edit::Durable { lsn: core.line.durable() });
-    edits.push(Edit::Add { number: id.number, file: id.file });
-    (core.current.clone(), edits)
-}
-
-/// Removes the files of segments that the switch dropped; the edit is in effect. Best effort: recovery sweeps the rest.
-async fn remove_dropped(space: &Arc<Incarnation>, edits: &[Edit], old: &Version) {
-    let uid = space.core().current.manifest.identity.uid;
-    for edit in edits {
-        let Edit::Drop { file } = edit else { continue };
-        let Some(entry) = old.segments.iter().find(|s| s.file == *file) else { continue };
-        let name = SegmentId { space: uid, file: entry.file, number: entry.number }.file_name();
-        if let Err(e) = space.dirs.wal.remove(&name).await {
-            tracing::warn!(space = %space.id, error = %e, "a segment that is no longer needed could not be removed");
-        }
-    }
 }
 
 /// Creates, allocates and syncs a segment file. On failure the file is removed again, as far as that works.
@@ -176,6 +144,7 @@ async fn make(
 ) -> Result<Spare<Arc<dyn File>>, IoError> {
     let name = id.file_name();
     let epoch = space.version().epoch;
+    space.core().note_made(id.file);
     let file = space.dirs.wal.create(&name).await?;
     let (header, header_crc) = encode_header(id, epoch, capacity);
     let made = async {

@@ -1,10 +1,14 @@
 //! Snapshots, and ordered scans over them.
 use super::incarnation::Incarnation;
+use super::layers::{Layers, Look};
+use super::walk::Walk;
 use crate::batch::check_key;
 use crate::error::Result;
 use crate::ids::Lsn;
 use crate::key::Key;
-use crate::memtable::{Direction, Value};
+use crate::memtable::{Direction, Seen, Value, is_empty_range};
+use crate::work::Failure;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -12,7 +16,8 @@ use std::sync::Arc;
 /// Entries that a scan fetches at a time.
 const CHUNK: usize = 128;
 
-/// A view of a space that never changes, also across a fence. It keeps what it sees in memory until it is dropped.
+/// A view of a space that never changes, also across a fence. What it sees is kept until it is dropped, in memory or in
+/// tables. Once its opening has ended, as by a reopen, a read of tables may be answered with `Closed`.
 #[derive(Debug)]
 pub struct Snapshot {
     incarnation: Arc<Incarnation>,
@@ -21,14 +26,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Pins what a read at `lsn` sees. The caller knows that nothing visible there was collected yet.
-    pub(crate) fn pin(
-        incarnation: &Arc<Incarnation>,
-        at: impl FnOnce(&crate::memtable::Memtable) -> Lsn,
-    ) -> Snapshot {
-        let mut mem = incarnation.mem.write();
-        let lsn = at(&mem);
-        mem.pin(lsn);
-        drop(mem);
+    pub(crate) fn pin(incarnation: &Arc<Incarnation>, at: impl FnOnce(&Layers) -> Lsn) -> Snapshot {
+        let mut layers = incarnation.layers.write();
+        let lsn = at(&layers);
+        layers.active.pin(lsn);
+        drop(layers);
         Snapshot { incarnation: incarnation.clone(), lsn }
     }
 
@@ -41,10 +43,14 @@ impl Snapshot {
     /// The value of `key`.
     ///
     /// # Errors
-    /// `Rejected(Key)` for a key outside its bounds.
+    /// `Rejected(Key)` for a key outside its bounds; `Failed` and `Corrupt` as [`crate::Space::get`].
     pub async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         check_key(key).map_err(|e| e.in_space(&self.incarnation.id))?;
-        Ok(self.incarnation.mem.read().get(key, self.lsn))
+        let look = self.incarnation.layers.read().look(key, self.lsn);
+        match look {
+            Look::Seen(seen) => Ok(seen),
+            Look::InTables(under) => self.incarnation.get_in_tables(&under, key, self.lsn).await,
+        }
     }
 
     /// The entries within `range`, in `direction`. The scan keeps the snapshot's view by itself.
@@ -56,7 +62,7 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        let mut mem = self.incarnation.mem.write();
+        let mem = &mut self.incarnation.layers.write().active;
         let before = mem.bytes();
         mem.unpin(self.lsn);
         self.incarnation.context.budget.moved(before, mem.bytes());
@@ -67,10 +73,16 @@ impl Drop for Snapshot {
 #[derive(Debug)]
 pub struct Scan {
     snapshot: Snapshot,
+    /// What was not fetched from memory yet.
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
     direction: Direction,
-    fetched: VecDeque<(Key, Value)>,
+    /// What memory holds next.
+    memory: VecDeque<(Key, Seen)>,
+    /// Nothing comes from memory behind that.
+    memory_ended: bool,
+    /// Tables, of the same moment as `memory`: what a flush took from memory since is not in them yet.
+    walk: Option<Walk>,
     ended: bool,
 }
 
@@ -81,8 +93,18 @@ impl Scan {
         direction: Direction,
     ) -> Scan {
         let owned = |b: Bound<&K>| b.map(|k| k.as_ref().to_vec());
-        let (lower, upper) = (owned(range.start_bound()), owned(range.end_bound()));
-        Scan { snapshot, lower, upper, direction, fetched: VecDeque::new(), ended: false }
+        Scan::between(snapshot, owned(range.start_bound()), owned(range.end_bound()), direction)
+    }
+
+    fn between(
+        snapshot: Snapshot,
+        lower: Bound<Vec<u8>>,
+        upper: Bound<Vec<u8>>,
+        direction: Direction,
+    ) -> Scan {
+        let empty = is_empty_range(lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
+        let memory = VecDeque::new();
+        Scan { snapshot, lower, upper, direction, memory, memory_ended: false, walk: None, ended: empty }
     }
 
     /// A scan over every key that begins with `prefix`.
@@ -99,26 +121,84 @@ impl Scan {
                 Bound::Excluded(end)
             }
         };
-        Scan { snapshot, lower, upper, direction, fetched: VecDeque::new(), ended: false }
+        Scan::between(snapshot, lower, upper, direction)
     }
 
-    /// The next entry; `None` at the end.
+    /// The next entry; `None` at the end. Dropping the future loses none.
     ///
     /// # Errors
-    /// None while everything lies in memory; reading tables can fail.
+    /// `Failed` and `Corrupt` as [`crate::Space::get`], once a table is read.
     pub async fn next(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
-        if self.fetched.is_empty() && !self.ended {
-            self.fetch();
+        if self.ended {
+            return Ok(None);
         }
-        Ok(self.fetched.pop_front().map(|(key, value)| (key.to_vec(), value)))
+        let next = self.advance().await;
+        self.ended = !matches!(next, Ok(Some(_)));
+        next.map_err(|e| self.snapshot.incarnation.unreadable(e))
     }
 
+    async fn advance(&mut self) -> std::result::Result<Option<(Vec<u8>, Value)>, Failure> {
+        loop {
+            if self.memory.is_empty() && !self.memory_ended {
+                self.fetch();
+            }
+            let in_tables = match &mut self.walk {
+                Some(walk) => walk.peek(&self.snapshot.incarnation.dirs).await?,
+                None => None,
+            };
+            let order = match (self.memory.front(), in_tables) {
+                (None, None) if self.memory_ended => return Ok(None),
+                (None, None) => continue,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) if !self.memory_ended => continue,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((memory, _)), Some(table)) if self.direction == Direction::Ascending => {
+                    memory[..].cmp(table)
+                }
+                (Some((memory, _)), Some(table)) => table[..].cmp(memory),
+            };
+            if order == Ordering::Greater {
+                let walk = self.walk.as_mut().expect("an entry of a table was seen");
+                let value = walk.value().await?;
+                return Ok(walk.skip().map(|key| (key.to_vec(), value)));
+            }
+            if order == Ordering::Equal
+                && let Some(walk) = &mut self.walk
+            {
+                walk.skip();
+            }
+            if let Some((key, Some(value))) = self.memory.pop_front() {
+                return Ok(Some((key.to_vec(), value)));
+            }
+        }
+    }
+
+    /// Fetches what memory holds next, and has the tables of the same moment.
     fn fetch(&mut self) {
         let (lower, upper) = (self.lower.as_ref().map(Vec::as_slice), self.upper.as_ref().map(Vec::as_slice));
-        let mem = self.snapshot.incarnation.mem.read();
-        let found = mem.range(lower, upper, self.snapshot.lsn, self.direction, CHUNK);
-        drop(mem);
-        self.ended = found.len() < CHUNK;
+        let layers = self.snapshot.incarnation.layers.read();
+        let (found, ended) = layers.range(lower, upper, self.snapshot.lsn, self.direction, CHUNK);
+        let under = layers.under.clone();
+        drop(layers);
+        if self.walk.as_ref().is_none_or(|walk| walk.under.generation != under.generation) {
+            let above = |bound: Bound<&[u8]>| match bound {
+                Bound::Unbounded => None,
+                Bound::Included(key) => Some(key.to_vec()),
+                // The very next key.
+                Bound::Excluded(key) => Some([key, &[0]].concat()),
+            };
+            let below = |bound: Bound<&[u8]>| match bound {
+                Bound::Unbounded => None,
+                Bound::Included(key) => Some([key, &[0]].concat()),
+                Bound::Excluded(key) => Some(key.to_vec()),
+            };
+            let (from, to) = match self.direction {
+                Direction::Ascending => (above(lower), below(upper)),
+                Direction::Descending => (below(upper), above(lower)),
+            };
+            let walk = || Walk::new(under.clone(), self.snapshot.lsn, self.direction, from, to);
+            self.walk = (!under.tables.is_empty()).then(walk);
+        }
         if let Some((last, _)) = found.last() {
             let past = Bound::Excluded(last.to_vec());
             match self.direction {
@@ -126,6 +206,7 @@ impl Scan {
                 Direction::Descending => self.upper = past,
             }
         }
-        self.fetched = found.into();
+        self.memory_ended = ended;
+        self.memory = found.into();
     }
 }

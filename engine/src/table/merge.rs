@@ -43,14 +43,32 @@ impl Bounded {
     /// # Errors
     /// What of the table is damaged.
     pub fn begin(
-        mut cursor: Cursor,
+        cursor: Cursor,
         range: KeyRange,
         direction: Direction,
     ) -> Result<(Bounded, Step<bool>), Damage> {
-        let step = match (direction, range.upper()) {
-            (Direction::Ascending, _) => cursor.seek(range.lower(), Lsn::from_raw(u64::MAX))?,
-            (Direction::Descending, Some(upper)) => cursor.seek_before(upper)?,
-            (Direction::Descending, None) => cursor.seek_last()?,
+        Bounded::begin_at(cursor, range, direction, None)
+    }
+
+    /// As [`Bounded::begin`], but no key below `start` upwards, and none at or above it downwards.
+    ///
+    /// # Errors
+    /// What of the table is damaged.
+    pub fn begin_at(
+        mut cursor: Cursor,
+        range: KeyRange,
+        direction: Direction,
+        start: Option<&[u8]>,
+    ) -> Result<(Bounded, Step<bool>), Damage> {
+        let step = match direction {
+            Direction::Ascending => {
+                let first = start.map_or(range.lower(), |start| start.max(range.lower()));
+                cursor.seek(first, Lsn::from_raw(u64::MAX))?
+            }
+            Direction::Descending => match [start, range.upper()].into_iter().flatten().min() {
+                Some(bound) => cursor.seek_before(bound)?,
+                None => cursor.seek_last()?,
+            },
         };
         let mut bounded = Bounded { cursor, range, inside: false };
         let step = bounded.bound(step);
@@ -133,6 +151,11 @@ impl<S: Source> Merge<S> {
         }
     }
 
+    /// How many sources there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.sources.len()
+    }
     /// The source of this number.
     #[must_use]
     pub fn source(&self, source: usize) -> &S {

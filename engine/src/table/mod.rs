@@ -40,7 +40,7 @@ pub use merge::{Bounded, Merge, MergeStep, Source};
 pub use open::{Damage, Keep, Loaded, Need, Opener, Opening, Step, Table, value_need};
 pub use piece::{Handle, PieceKind, Stored, TableId};
 pub use retain::{Below, Readers};
-pub use rewrite::{Lower, Pace, Progress, Rewrite};
+pub use rewrite::{Choice, Lower, Pace, Part, Progress, Rewrite, Taken};
 
 #[cfg(test)]
 mod rewrite_tests;

@@ -86,6 +86,15 @@ impl fmt::Display for PieceKind {
     }
 }
 
+/// Whether `bytes` begin as a piece of the table `id` does. It says whose they are, not that they are whole.
+#[must_use]
+pub fn is_piece_of(bytes: &[u8], id: TableId) -> bool {
+    use PieceKind::{Block, Extent, Filter, Leaf, Value};
+    let tag = |kind: PieceKind| identity_tag(id.origin, id.file, kind.tagged());
+    let found = bytes.first_chunk().map(|b| u64::from_le_bytes(*b));
+    [Block, Value, Filter, Leaf, Extent].into_iter().any(|kind| found == Some(tag(kind)))
+}
+
 /// Where a piece is, and which checksum it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Handle {

@@ -2,8 +2,10 @@
 //!
 //! A plain state machine between a [`Merge`] and a [`TableBuilder`]. It never holds more than one key's deletes: a value
 //! that stays goes out at once, and one that lies apart is copied as it is stored, without being decompressed.
+//!
+//! The first sources may be *upper* ones: tables of which a [`Choice`] takes some keys only, or some keys first.
 use super::build::TableBuilder;
-use super::cursor::ViewBody;
+use super::cursor::{View, ViewBody};
 use super::entry::{Apart, Body, Entry, Priority};
 use super::extent::{Extent, RangeTombstone};
 use super::merge::{Bounded, Merge, MergeStep};
@@ -42,6 +44,8 @@ pub enum Progress {
     Drain,
     /// The builder's table is as long as was asked for: finish it and go on with a new one.
     Cut,
+    /// As much was taken as was to be: finish the builder's table. Nothing from [`Rewrite::stop`] on was taken.
+    Stop,
     /// All was copied.
     Done,
 }
@@ -55,13 +59,78 @@ pub struct Pace {
     pub table: u64,
 }
 
+/// Which keys are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of them.
+    All,
+    /// Those whose newest version in the upper sources is a delete, of the key or of a range, at or below `floor`, with
+    /// all of their versions; and of all others the versions of lower sources.
+    Deleted { floor: Lsn },
+    /// All that [`Part::Deleted`] leaves in the upper sources.
+    Others { floor: Lsn },
+}
+
+/// What of its sources a rewrite takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// So many of the first sources are upper ones.
+    pub upper: usize,
+    pub part: Part,
+    /// It stops in front of a key of an upper source once so much of these was copied, but not before one key was, and
+    /// only where a run may be cut.
+    pub most: Option<Taken>,
+}
+
+impl Choice {
+    /// All of every source.
+    pub const ALL: Choice = Choice { upper: 0, part: Part::All, most: None };
+}
+
+/// Numbers of versions that were passed over or copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// Versions that are values.
+    pub values: u64,
+    /// Versions that are deletes.
+    pub deletes: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+}
+
+impl Taken {
+    fn add(&mut self, key: &[u8], body: &ViewBody<'_>) {
+        let value = match body {
+            ViewBody::Delete => 0,
+            ViewBody::Inline { value, .. } => value.len() as u64,
+            ViewBody::Apart(apart) => u64::from(apart.len),
+        };
+        let delete = matches!(body, ViewBody::Delete);
+        self.values += u64::from(!delete);
+        self.deletes += u64::from(delete);
+        self.bytes += key.len() as u64 + value;
+    }
+}
+
 /// Copies what stays of several tables.
 #[derive(Debug)]
 pub struct Rewrite {
     merge: Merge<Bounded>,
     readers: Readers,
+    choice: Choice,
     /// The range tombstones of all inputs.
     ranges: Extent,
+    /// Those of them that go into the tables written, if that is not all.
+    written: Option<Vec<RangeTombstone>>,
+    /// By source: all versions in front of where the merge stands.
+    passed: Vec<Taken>,
+    /// What was copied of upper sources.
+    copied: Taken,
+    /// Whether any key of an upper source was taken.
+    begun: bool,
+    /// Whether the versions of this key in upper sources are taken.
+    takes: bool,
+    stop: Option<Bytes>,
     /// The key whose versions are being copied.
     key: Vec<u8>,
     /// The LSN of its version looked at last.
@@ -77,16 +146,48 @@ impl Rewrite {
     /// A rewrite of what `merge` walks over, upwards, and of these range tombstones, cut to the parts that count.
     #[must_use]
     pub fn new(merge: Merge<Bounded>, ranges: Vec<RangeTombstone>, readers: Readers) -> Rewrite {
+        let passed = vec![Taken::default(); merge.count()];
         Rewrite {
             merge,
             readers,
+            choice: Choice::ALL,
             ranges: Extent::new(None, ranges),
+            written: None,
+            passed,
+            copied: Taken::default(),
+            begun: false,
+            takes: true,
+            stop: None,
             key: Vec::new(),
             newer: None,
             deletes: Vec::new(),
             from: Bytes::new(),
             awaiting: None,
         }
+    }
+
+    /// The same of what `choice` says.
+    #[must_use]
+    pub fn choosing(mut self, choice: Choice) -> Rewrite {
+        self.choice = choice;
+        self
+    }
+    /// The same with no range tombstones but `written` in its output. All of them count for what stays.
+    #[must_use]
+    pub fn writing(mut self, written: Vec<RangeTombstone>) -> Rewrite {
+        self.written = Some(written);
+        self
+    }
+
+    /// All that was passed over or copied, by source.
+    #[must_use]
+    pub fn passed(&self) -> &[Taken] {
+        &self.passed
+    }
+    /// Where it stopped, if not at the end.
+    #[must_use]
+    pub fn stop(&self) -> Option<&Bytes> {
+        self.stop.as_ref()
     }
 
     /// Hands over the piece that was needed.
@@ -144,8 +245,10 @@ impl Rewrite {
             if builder.pending() >= pace.drain {
                 return Ok(Progress::Drain);
             }
-            if self.at_new_key() && self.begin_key(builder, pace, lower) {
-                return Ok(Progress::Cut);
+            if self.at_new_key()
+                && let Some(end) = self.begin_key(builder, pace, lower)
+            {
+                return Ok(end);
             }
             self.copy_version(builder, lower)?;
         }
@@ -156,28 +259,61 @@ impl Rewrite {
         self.newer.is_none() || view.key != self.key
     }
 
-    /// Goes on to the next key; whether the table ends in front of it.
-    fn begin_key(&mut self, builder: &mut TableBuilder, pace: Pace, lower: &dyn Lower) -> bool {
+    /// Goes on to the next key, unless the table ends in front of it.
+    fn begin_key(&mut self, builder: &mut TableBuilder, pace: Pace, lower: &dyn Lower) -> Option<Progress> {
         let view = self.merge.view().expect("the merge stands at an entry");
+        let upper = self.merge.current().is_some_and(|source| source < self.choice.upper);
+        let full = self
+            .choice
+            .most
+            .filter(|_| upper && self.begun)
+            .is_some_and(|most| self.copied.values >= most.values || self.copied.bytes >= most.bytes);
         let long = builder.len() >= pace.table || builder.is_full();
-        let cut = (long && self.newer.is_some() && KeyRange::may_cut(&self.key, view.key))
+        let cut = ((long || full) && self.newer.is_some() && KeyRange::may_cut(&self.key, view.key))
             .then(|| Bytes::copy_from_slice(KeyRange::lower_bound(view.key)));
+        self.takes = !upper || self.takes_upper(view);
+        self.begun |= upper;
         self.key.clear();
         self.key.extend_from_slice(view.key);
         self.newer = None;
         self.deletes.clear();
-        let Some(cut) = cut else { return false };
+        let cut = cut?;
         let from = std::mem::replace(&mut self.from, cut.clone());
         self.put_ranges(builder, &from, Some(&cut), lower);
-        true
+        if full {
+            self.stop = Some(cut);
+            return Some(Progress::Stop);
+        }
+        Some(Progress::Cut)
+    }
+
+    /// Whether the versions in upper sources of a key, of which `newest` is the newest, are taken.
+    fn takes_upper(&self, newest: View<'_>) -> bool {
+        let deleted = |floor| match self.ranges.covering(newest.key).max() {
+            Some(cover) if cover > newest.lsn => cover <= floor,
+            _ => matches!(newest.body, ViewBody::Delete) && newest.lsn <= floor,
+        };
+        match self.choice.part {
+            Part::All => true,
+            Part::Deleted { floor } => deleted(floor),
+            Part::Others { floor } => !deleted(floor),
+        }
     }
 
     /// Copies the version that the merge stands at if it stays, and moves on.
     fn copy_version(&mut self, builder: &mut TableBuilder, lower: &dyn Lower) -> Result<(), Damage> {
         let view = self.merge.view().expect("the merge stands at an entry");
         let (lsn, priority) = (view.lsn, view.priority);
+        let source = self.merge.current().expect("the merge stands at an entry");
+        let upper = source < self.choice.upper;
+        self.passed[source].add(view.key, &view.body);
         if self.newer == Some(lsn) {
             // A copy of the version just seen.
+            return self.merge.advance().map(drop);
+        }
+        if upper && !self.takes {
+            // It goes elsewhere, above what is copied here.
+            self.newer = Some(lsn);
             return self.merge.advance().map(drop);
         }
         let covered = self.ranges.covering(view.key).filter(|cover| *cover > lsn).min();
@@ -191,6 +327,9 @@ impl Rewrite {
             Verdict::Drop => (),
             Verdict::WithOlder => self.deletes.push((lsn, priority)),
             Verdict::Keep => {
+                if upper {
+                    self.copied.add(view.key, &view.body);
+                }
                 for (lsn, priority) in self.deletes.drain(..) {
                     builder.add(Entry { key: view.key, lsn, priority, body: Body::Delete });
                 }
@@ -210,7 +349,7 @@ impl Rewrite {
 
     /// Adds what stays of the range tombstones between `from` and `to`.
     fn put_ranges(&self, builder: &mut TableBuilder, from: &Bytes, to: Option<&Bytes>, lower: &dyn Lower) {
-        for tombstone in self.ranges.tombstones() {
+        for tombstone in self.written.as_deref().unwrap_or(self.ranges.tombstones()) {
             if let Some(part) = tombstone.clipped(from, to)
                 && range_stays(&self.readers, lower.range(&part), part.lsn)
             {

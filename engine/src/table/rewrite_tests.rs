@@ -73,6 +73,7 @@ fn rewrite(inputs: &[Content], readers: Readers, lower: &dyn Lower, table: u64) 
                 rewrite.feed_value(&bytes, &mut builder).unwrap();
             }
             Progress::Drain => file.extend_from_slice(&builder.take().bytes),
+            Progress::Stop => panic!("nobody told it to stop"),
             Progress::Cut | Progress::Done => {
                 let full = std::mem::replace(&mut builder, TableBuilder::new(id(), TINY));
                 if !full.is_empty() {

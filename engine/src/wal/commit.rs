@@ -18,6 +18,7 @@ use super::frame::{
     FRAME_ALIGN, FRAME_HEADER, FrameHead, FrameKind, Link, Place, encode_seal, finish, frame_len, put_mark,
 };
 use super::segment::{SEGMENT_HEADER, SegmentId};
+pub use super::spare::{Resume, Spare};
 use crate::ids::Lsn;
 use crate::limits::{GROUP_BYTES_MAX, LOG_BUFFER_MAX, SECTOR};
 use crate::mutants;
@@ -60,24 +61,6 @@ struct Active<F> {
     link: Option<Link>,
     /// Bytes reserved by commits ordered for this segment and not issued yet.
     reserved: u64,
-}
-
-/// A segment that is allocated, synced and listed, and takes no frames yet.
-#[derive(Debug)]
-pub struct Spare<F> {
-    pub id: SegmentId,
-    pub file: F,
-    pub capacity: u64,
-    pub header_crc: u32,
-}
-
-/// A segment that recovery wrote to and that goes on taking frames.
-#[derive(Debug)]
-pub struct Resume<F> {
-    pub spare: Spare<F>,
-    /// Behind its last frame, at a sector boundary.
-    pub offset: u64,
-    pub chain: u32,
 }
 
 /// The end of a predecessor, for the link of the first segment of an opening.
@@ -182,6 +165,10 @@ pub struct Line<F> {
     seal: Seal,
     /// Waiters that the last sync answered and that have not come back yet to wait for another.
     returning: usize,
+    /// The next commit goes to the spare, whatever room there is.
+    rotates: bool,
+    /// Allocated bytes of the segments that took commits since the last [`Line::rotate`].
+    since_rotation: u64,
     fenced: bool,
 }
 
@@ -215,6 +202,8 @@ impl<F: Clone> Line<F> {
             syncing: None,
             seal: Seal::Durable,
             returning: 0,
+            rotates: false,
+            since_rotation: 0,
             fenced: false,
         }
     }
@@ -240,6 +229,7 @@ impl<F: Clone> Line<F> {
         );
         let Spare { id, file, capacity, .. } = spare;
         let end = (offset, chain);
+        self.since_rotation += capacity;
         self.active = Some(Active { id, file, capacity, offset, chain, end, link: None, reserved: 0 });
         self.seal = Seal::No;
     }
@@ -251,8 +241,7 @@ impl<F: Clone> Line<F> {
             return Room::Buffer;
         }
         let need = reservation(body);
-        let rotating = self.groups.back().is_some_and(|g| g.target == Target::Spare);
-        if let (Some(active), false) = (&self.active, rotating)
+        if let (Some(active), false) = (&self.active, self.leaves_active())
             && active.offset + active.reserved + need <= active.capacity
         {
             return Room::Here;
@@ -274,9 +263,8 @@ impl<F: Clone> Line<F> {
         assert_eq!(self.room(body), Room::Here, "only what fits into reserved space is ordered");
         let need = reservation(body);
         let lsn = mutants::shared_lsn(self.next);
-        let rotating = self.groups.back().is_some_and(|g| g.target == Target::Spare);
-        let fits_active =
-            !rotating && self.active.as_ref().is_some_and(|a| a.offset + a.reserved + need <= a.capacity);
+        let fits_active = !self.leaves_active()
+            && self.active.as_ref().is_some_and(|a| a.offset + a.reserved + need <= a.capacity);
         let target = if fits_active { Target::Active } else { Target::Spare };
         match (target, &mut self.active) {
             (Target::Active, Some(active)) => active.reserved += need,
@@ -304,6 +292,41 @@ impl<F: Clone> Line<F> {
         self.next = lsn.next();
         self.seal = Seal::No;
         lsn
+    }
+
+    /// Whether the next commit goes to the spare although the active segment may have room.
+    fn leaves_active(&self) -> bool {
+        self.rotates || self.groups.back().is_some_and(|g| g.target == Target::Spare)
+    }
+
+    /// Whether [`Line::rotate`] can be called: the next segment is there, and no commit was ordered for it yet.
+    #[must_use]
+    pub fn can_rotate(&self) -> bool {
+        let waits = self.active.is_some() && self.spare.is_none();
+        !self.fenced && !self.leaves_active() && !waits
+    }
+
+    /// Has every commit that is ordered from now on go to another segment than those ordered so far. Allocated bytes
+    /// of the segments that hold those, since the last rotation.
+    ///
+    /// # Panics
+    /// Unless [`Line::can_rotate`].
+    pub fn rotate(&mut self) -> u64 {
+        assert!(self.can_rotate(), "a rotation has a segment to go to");
+        // Without an active segment the next commit begins one anyway.
+        self.rotates = self.active.is_some() && !mutants::on("seal-without-rotation");
+        std::mem::take(&mut self.since_rotation)
+    }
+
+    /// Allocated bytes of the segments that took commits since the last rotation.
+    #[must_use]
+    pub fn bytes_since_rotation(&self) -> u64 {
+        self.since_rotation
+    }
+
+    /// Notes bytes of log that were there when the space was opened.
+    pub fn note_recovered(&mut self, bytes: u64) {
+        self.since_rotation += bytes;
     }
 
     /// A full group waits to be written, whether or not anybody waits for it.
@@ -365,6 +388,12 @@ impl<F: Clone> Line<F> {
             }
         }
         self.next_sync().map(Job::Sync)
+    }
+
+    /// Up to where somebody waits for the page cache, and for the disk.
+    #[must_use]
+    pub fn wanted(&self) -> (Lsn, Lsn) {
+        (self.process_wanted, self.power_wanted)
     }
 
     fn must_sync(&self) -> bool {
@@ -494,6 +523,8 @@ impl<F: Clone> Line<F> {
             reserved: self.spare_reserved,
         });
         self.before = Some(link);
+        self.rotates = false;
+        self.since_rotation += spare.capacity;
         self.spare_reserved = 0;
         for group in &mut self.groups {
             group.target = Target::Active;
@@ -568,6 +599,12 @@ impl<F: Clone> Line<F> {
     #[must_use]
     pub fn wants_spare(&self) -> bool {
         self.spare.is_none() && self.active.as_ref().is_some_and(|a| a.offset + a.reserved > a.capacity / 2)
+    }
+
+    /// Whether a rotation has no segment to go to.
+    #[must_use]
+    pub fn needs_spare(&self) -> bool {
+        self.spare.is_none() && self.active.is_some()
     }
 
     /// How the segment in front of the active one ended, once that is final: it is durable.

@@ -4,4 +4,5 @@ pub mod frame;
 pub mod operation;
 pub mod scan;
 pub mod segment;
+pub mod spare;
 pub mod waiters;

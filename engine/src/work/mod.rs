@@ -12,10 +12,16 @@
 //! once, by [`write::Written`] or the writer, and if that does not come about recovery sweeps them. They wait at least once
 //! for every [`TABLE_CHUNK`](crate::limits::TABLE_CHUNK) bytes that they read or write, so that no space's job keeps a
 //! thread from others; one piece, which may be a value of the greatest length, is verified and copied at once.
+mod copy;
 mod failure;
+pub mod flush;
+pub mod merge;
+pub mod moves;
+pub mod promote;
 pub mod table;
 pub mod write;
 
+pub use copy::{Input, Namer, SHAPES, Target};
 pub use failure::Failure;
 pub use table::OpenTable;
 pub use write::{NewTable, TableWriter, Written};

@@ -121,6 +121,12 @@ impl TableWriter {
 }
 
 impl Written {
+    /// Its tier's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Arc<dyn Dir> {
+        &self.file.dir
+    }
+
     /// Gives the file out of hand: from now on it stays, whatever becomes of this process. To be called when its
     /// directory is synced and the switch to a manifest that names it begins.
     #[must_use]
@@ -140,6 +146,9 @@ impl Written {
 /// # Errors
 /// Of the sync: then nothing is known of these names.
 pub async fn sync_dir(dir: &Arc<dyn Dir>) -> Result<(), Failure> {
+    if crate::mutants::on("tier-directory-not-synced") {
+        return Ok(());
+    }
     Ok(dir.sync().await?)
 }
 
@@ -172,7 +181,9 @@ impl Draft {
     ) -> Result<(TableEntry, OpenTable), Failure> {
         self.write(output).await?;
         let file = self.open.as_ref().expect("just written");
-        file.sync().await?;
+        if !crate::mutants::on("table-named-before-sync") {
+            file.sync().await?;
+        }
         let entry = entry_of(name.number, meta, touched_ms);
         let table = open(&self.dir, &entry, keep).await?;
         Ok((entry, table))

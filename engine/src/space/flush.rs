@@ -1,0 +1,270 @@
+//! When the memtable of a space is sealed, how sealed ones become tables, and how writers are held back meanwhile.
+//!
+//! Everything is decided by [`crate::plan::flush`]; here its facts are collected and its answers carried out. Sealing
+//! rotates the log. A flush begins once the log is durable up to its last commit: table and directory synced, then the
+//! manifest that names the table, drops the segments and says how far tables reach, and in the same step readers have
+//! the table in place of the memtables.
+use super::change::{Refused, change_tables};
+use super::incarnation::{Core, Flushing, Incarnation, Phase, Preparing};
+use super::layers::Layers;
+use super::tables::KEEP;
+use crate::budget::Lender;
+use crate::env::IoError;
+use crate::error::{Error, ErrorKind};
+use crate::ids::{FileUid, SegmentNo};
+use crate::manifest::{Edit, Tier};
+use crate::mutants;
+use crate::plan::capacity::pressure_of;
+use crate::plan::flush::{self as planner, Active, Borrower, Facts, FlushPlan, Log, Quiet, Throttle};
+use crate::table::retain::Below;
+use crate::table::{Readers, TableId};
+use crate::work::NewTable;
+use crate::work::flush::{Flush, write};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// A flush that failed is tried again after this long.
+const RETRY: Duration = Duration::from_millis(500);
+
+impl Incarnation {
+    fn with_facts<T>(&self, core: &Core, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let layers = self.layers.read();
+        let sealed = |s: &super::layers::Sealed| planner::Sealed {
+            last: s.mem.last(),
+            bytes: s.mem.bytes(),
+            log_bytes: s.log_bytes,
+        };
+        let sealed: Vec<_> = layers.under.sealed.iter().map(sealed).collect();
+        let version = &core.current.manifest.version;
+        let (o, tables) = (self.context.config.tiers().get(), &version.tables);
+        // Log without a commit in it is not to be got rid of by a flush.
+        let commits = layers.last() > sealed.last().map_or(version.flushed, |s| s.last);
+        let active = Active {
+            bytes: layers.active.bytes(),
+            log_bytes: core.line.bytes_since_rotation(),
+            log_segments: version.segments.len(),
+            deletes: 0,
+        };
+        ask(&Facts {
+            active: if commits { active } else { Active::default() },
+            sealed: &sealed,
+            durable: core.line.durable(),
+            hot_tables: tables.hot.len(),
+            cold: pressure_of(o, tables, Tier::Cold),
+            hot: pressure_of(o, tables, Tier::Hot),
+            memory_percent: if core.gives_back { 100 } else { self.context.budget.percent() },
+            largest: if core.gives_back { Borrower::Largest } else { Borrower::Other },
+            quiet: if core.line.is_quiet() { Quiet::Yes } else { Quiet::No },
+        })
+    }
+
+    /// Seals the memtable if it is time, or sees to it that it can be.
+    pub(super) fn consider(&self, core: &mut Core) {
+        if core.line.is_fenced() || !matches!(core.phase, Phase::Open) {
+            return;
+        }
+        let config = &self.context.config;
+        if self.with_facts(core, |facts| planner::seal(config, facts)).is_some() {
+            self.seal(core);
+        }
+        core.brake = self.with_facts(core, |facts| planner::throttle(config, facts));
+    }
+
+    fn seal(&self, core: &mut Core) {
+        if !core.line.can_rotate() {
+            // What is ordered for the next segment has to be written before another one can follow that.
+            let last = core.line.last();
+            core.line.want_process(last);
+            if core.preparing == Preparing::Nothing && !core.backs_off && core.line.needs_spare() {
+                core.preparing = Preparing::Segment(0);
+            }
+            return;
+        }
+        let mut layers = self.layers.write();
+        let version = &core.current.manifest.version;
+        let spare = core.line.growable_spare().map(|(id, _)| id.number);
+        let upto = match core.line.position() {
+            Some((id, _)) => id.number,
+            None => {
+                let mut numbers = version.segments.iter().map(|s| s.number);
+                numbers.rfind(|n| Some(*n) != spare).unwrap_or(SegmentNo::from_raw(0))
+            }
+        };
+        let log_bytes = core.line.rotate();
+        layers.seal(upto, log_bytes);
+    }
+
+    /// How writers are held back now.
+    pub(super) fn brake(&self, core: &mut Core) -> Throttle {
+        let most = self.context.config.memtable_bytes().saturating_mul(2);
+        if core.brake != Throttle::Stop && self.layers.read().active.bytes() >= most {
+            self.consider(core);
+            if self.layers.read().active.bytes() >= most {
+                if core.line.needs_spare() && core.preparing == Preparing::Nothing {
+                    core.preparing = Preparing::Segment(0);
+                }
+                return Throttle::Stop;
+            }
+        }
+        core.brake
+    }
+
+    /// The flush to begin now, if there is one. Asks for the sync that it waits for.
+    pub(super) fn next_flush(&self, core: &mut Core) -> Option<FlushPlan> {
+        let waits = core.flush_failed.as_ref().is_some_and(|(_, at)| self.context.env.now() < *at);
+        if core.flushing == Flushing::UnderWay || waits || !matches!(core.phase, Phase::Open) {
+            return None;
+        }
+        let config = &self.context.config;
+        let plan = self.with_facts(core, |facts| planner::flush(config, facts))?;
+        if plan.log == Log::SyncFirst && !mutants::on("flush-ahead-of-log") {
+            core.line.want_power(plan.last);
+            return None;
+        }
+        core.flushing = Flushing::UnderWay;
+        Some(plan)
+    }
+
+    /// Whether memory that was asked for has been given back, or cannot be; said once. [`Budget::relieved`] then wants to
+    /// be told, without any lock.
+    ///
+    /// [`Budget::relieved`]: crate::budget::Budget::relieved
+    #[must_use]
+    pub(super) fn settles_relief(&self, core: &mut Core) -> bool {
+        let can = matches!(core.phase, Phase::Open) && core.flush_failed.is_none();
+        let sealed = !self.layers.read().under.sealed.is_empty();
+        let prepares = core.preparing != Preparing::Nothing && core.line.needs_spare();
+        let waits_for_write = !core.line.can_rotate() && !core.line.needs_spare();
+        let heavy = self.layers.read().active.bytes() > 0;
+        let under_way =
+            core.flushing == Flushing::UnderWay || sealed || heavy && (prepares || waits_for_write);
+        core.gives_back && !(can && under_way) && std::mem::take(&mut core.gives_back)
+    }
+
+    pub(crate) fn as_lender(self: &Arc<Self>) -> Weak<dyn Lender> {
+        let weak: Weak<Incarnation> = Arc::downgrade(self);
+        weak
+    }
+}
+
+impl Lender for Incarnation {
+    fn lent(&self) -> u64 {
+        let core = self.core();
+        let no_log = core.backs_off && core.line.needs_spare();
+        let can = matches!(core.phase, Phase::Open) && core.flush_failed.is_none() && !no_log;
+        if can { self.layers.read().bytes() } else { 0 }
+    }
+
+    fn give_back(self: Arc<Self>) {
+        self.core().gives_back = true;
+        self.wake_driver();
+    }
+
+    fn freed(&self) {
+        let mut wakers = Vec::new();
+        self.core().room.changed(None, &mut wakers);
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+/// Why a flush came to nothing.
+enum Failure {
+    /// Its files are gone, nothing named them. Trying again later is safe.
+    Abandoned(Error),
+    Refused(Refused),
+}
+
+/// Carries out `plan` and tells everybody who waits for it.
+pub(super) async fn flush(space: Arc<Incarnation>, plan: FlushPlan) {
+    let result = run(&space, &plan).await;
+    let mut wakers = Vec::new();
+    let mut core = space.core();
+    core.flushing = Flushing::Idle;
+    core.jobs.look_again();
+    let io_error = |io: IoError| {
+        let kind = if io.is_no_space() { ErrorKind::NoSpace } else { ErrorKind::Failed };
+        Error::io("a flush could not be written", io).with_kind(kind)
+    };
+    let failed = match result {
+        Ok(()) => {
+            tracing::debug!(space = %space.id, last = %plan.last, memtables = plan.memtables, "flushed");
+            None
+        }
+        Err(Failure::Abandoned(error)) => Some(error),
+        Err(Failure::Refused(Refused::NotWritten(io))) => Some(io_error(io)),
+        Err(Failure::Refused(Refused::InDoubt(io))) => {
+            let cause = Error::io("the files of a flush could not be made durable", io);
+            space.fence(&mut core, cause, &mut wakers);
+            None
+        }
+        Err(Failure::Refused(Refused::Fenced | Refused::Full)) => None,
+    };
+    let failed = failed.map(|error| error.in_space(&space.id));
+    if let Some(error) = &failed {
+        tracing::warn!(space = %space.id, error = %error, "a flush failed; it is tried again");
+    }
+    core.room.changed(failed.clone(), &mut wakers);
+    core.flush_failed = failed.map(|error| (error, space.context.env.now() + RETRY));
+    space.consider(&mut core);
+    drop(core);
+    wakers.into_iter().for_each(std::task::Waker::wake);
+    space.wake_driver();
+}
+
+async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> {
+    let (memtables, readers, below) = {
+        let core = space.core();
+        let layers = space.layers.read();
+        let memtables: Vec<_> = layers.under.sealed.iter().take(plan.memtables).cloned().collect();
+        // Who comes to read later reads at the durable watermark or above.
+        let mut snapshots = layers.active.pinned();
+        if mutants::on("flush-ignores-snapshots") {
+            snapshots.clear();
+        }
+        let readers = Readers::new(snapshots, core.line.durable());
+        let below = if layers.under.tables.is_empty() { Below::Nothing } else { Below::MayHold };
+        (memtables, readers, below)
+    };
+    assert_eq!(memtables.last().map(|s| s.mem.last()), Some(plan.last), "memtables are flushed in order");
+    let upto = memtables.last().map_or(SegmentNo::from_raw(0), |s| s.upto);
+    let bytes: u64 = memtables.iter().map(|s| s.mem.bytes()).sum();
+    let sources: Vec<_> = memtables.iter().map(|s| s.mem.clone()).collect();
+    let abandoned = |e: IoError| Failure::Abandoned(crate::work::Failure::from(e).into());
+    let dir = space.dirs.tier(Tier::Hot).await.map_err(abandoned)?;
+    let what = Flush { memtables: &sources, readers: &readers, below, touched_ms: space.wall_ms() };
+    let written = write(what, dir, KEEP, || space.new_table()).await;
+    let written = written.map_err(|e| Failure::Abandoned(e.into()))?;
+    if !written.is_empty() && !mutants::on("tier-directory-not-synced") {
+        dir.sync().await.map_err(|io| Failure::Refused(Refused::InDoubt(io)))?;
+    }
+    let last = plan.last;
+    let entries: Vec<_> = written.iter().map(|w| w.entry.clone()).collect();
+    let edits = |core: &Core| {
+        let add = entries.into_iter().map(|entry| Edit::AddTable { tier: Tier::Hot, entry });
+        let version = core.current.manifest.version.apply(&core.edits);
+        let dead = version.segments.iter().filter(|s| s.number <= upto).map(|s| Edit::Drop { file: s.file });
+        add.chain([Edit::Flush { last }]).chain(dead).collect()
+    };
+    let install = |_: &mut Core, layers: &mut Layers| {
+        layers.flushed(plan.memtables);
+        space.context.budget.moved(bytes, 0);
+    };
+    change_tables(space, written, edits, install).await.map_err(Failure::Refused)
+}
+
+impl Incarnation {
+    /// The name of a new table.
+    pub(super) fn new_table(&self) -> NewTable {
+        let file = FileUid::from_raw(self.context.env.entropy(self.owner));
+        let mut core = self.core();
+        core.note_made(file);
+        let number = core.next_table;
+        core.next_table = number.next();
+        NewTable { number, id: TableId { origin: core.current.manifest.identity.uid, file } }
+    }
+
+    /// Wall time, in milliseconds since the Unix epoch.
+    pub(super) fn wall_ms(&self) -> u64 {
+        u64::try_from(self.context.env.wall().as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,146 @@
+//! What a space holds, from the newest to the oldest: the memtable that takes writes, sealed ones, tables.
+//!
+//! A reader takes the memtable and all that is underneath in one step, under one lock. What is underneath never
+//! changes in place: sealing, a flush and every other job put another one in its place, with a new generation number.
+use super::tables::LiveTables;
+use crate::ids::{Lsn, SegmentNo};
+use crate::key::Key;
+use crate::manifest::Tables;
+use crate::memtable::{Direction, Memtable, Seen};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    pub(crate) active: Memtable,
+    pub(crate) under: Arc<Under>,
+}
+
+/// All that is underneath the memtable that takes writes.
+#[derive(Debug, Default)]
+pub(crate) struct Under {
+    /// The oldest first.
+    pub(crate) sealed: Vec<Sealed>,
+    pub(crate) tables: LiveTables,
+    /// Counts changes, so that whoever comes back can see whether there was one.
+    pub(crate) generation: u64,
+}
+
+/// A memtable that changes no more and waits for its flush.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealed {
+    pub(crate) mem: Arc<Memtable>,
+    /// Its commits, and those of sealed ones before it, lie in the log's segments up to this one.
+    pub(crate) upto: SegmentNo,
+    /// Allocated bytes of these segments, without those of memtables before it.
+    pub(crate) log_bytes: u64,
+}
+
+/// Where a reader finds what it sees of a key.
+pub(crate) enum Look {
+    Seen(Seen),
+    /// Not in memory.
+    InTables(Arc<Under>),
+}
+
+impl Layers {
+    pub(crate) fn new(active: Memtable, tables: &Tables) -> Layers {
+        let tables = LiveTables::of(tables, &LiveTables::default());
+        Layers { active, under: Arc::new(Under { sealed: Vec::new(), tables, generation: 0 }) }
+    }
+
+    /// What all memtables take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.active.bytes() + self.under.sealed.iter().map(|s| s.mem.bytes()).sum::<u64>()
+    }
+
+    /// The last commit.
+    pub(crate) fn last(&self) -> Lsn {
+        self.active.last()
+    }
+
+    /// What a reader at `lsn` sees of `key` in memory, or where it has to go on.
+    pub(crate) fn look(&self, key: &[u8], lsn: Lsn) -> Look {
+        let sealed = || self.under.sealed.iter().rev().find_map(|s| s.mem.get(key, lsn));
+        match self.active.get(key, lsn).or_else(sealed) {
+            Some(seen) => Look::Seen(seen),
+            None if self.under.tables.may_hold(key) => Look::InTables(self.under.clone()),
+            None => Look::Seen(None),
+        }
+    }
+
+    /// The first keys between the bounds, in `direction`, of which a reader at `lsn` sees something in memory: up to
+    /// `limit` and more of several memtables. And whether these were all.
+    pub(crate) fn range(
+        &self,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        lsn: Lsn,
+        direction: Direction,
+        limit: usize,
+    ) -> (Vec<(Key, Seen)>, bool) {
+        let found = self.active.range(lower, upper, lsn, direction, limit);
+        if self.under.sealed.is_empty() {
+            let ended = found.len() < limit;
+            return (found, ended);
+        }
+        let sealed = self.under.sealed.iter().map(|s| s.mem.range(lower, upper, lsn, direction, limit));
+        let (mut all, mut known) = (BTreeMap::new(), None);
+        let before = |a: &Key, b: &Key| match direction {
+            Direction::Ascending => a < b,
+            Direction::Descending => a > b,
+        };
+        // The oldest first: newer ones take their place.
+        for found in sealed.chain([found]) {
+            let last = found.last().filter(|_| found.len() == limit).map(|(key, _)| key.clone());
+            if let Some(last) = last
+                && known.as_ref().is_none_or(|known| before(&last, known))
+            {
+                known = Some(last);
+            }
+            all.extend(found);
+        }
+        // Behind the last key of a memtable that may have more, nothing is known of that memtable.
+        let within = |key: &Key| known.as_ref().is_none_or(|known| !before(known, key));
+        let mut found: Vec<_> = all.into_iter().filter(|(key, _)| within(key)).collect();
+        if direction == Direction::Descending {
+            found.reverse();
+        }
+        (found, known.is_none())
+    }
+
+    /// The newest version of `key` in memory, and whether it is a value.
+    pub(crate) fn newest(&self, key: &[u8]) -> Option<(Lsn, bool)> {
+        let sealed = || self.under.sealed.iter().rev().find_map(|s| s.mem.newest(key));
+        self.active.newest(key).or_else(sealed)
+    }
+
+    /// Seals the memtable.
+    pub(crate) fn seal(&mut self, upto: SegmentNo, log_bytes: u64) {
+        let next = self.active.successor();
+        let mem = Arc::new(std::mem::replace(&mut self.active, next));
+        self.change(|under| under.sealed.push(Sealed { mem, upto, log_bytes }));
+    }
+
+    /// The oldest `count` sealed memtables are in tables now.
+    pub(crate) fn flushed(&mut self, count: usize) {
+        self.change(|under| drop(under.sealed.drain(..count)));
+    }
+
+    /// Shows the tables of a new version.
+    pub(crate) fn show(&mut self, tables: &Tables) {
+        if !self.under.tables.are(tables) {
+            self.change(|under| under.tables = LiveTables::of(tables, &under.tables));
+        }
+    }
+
+    fn change(&mut self, with: impl FnOnce(&mut Under)) {
+        let old = &self.under;
+        let (sealed, tables) = (old.sealed.clone(), old.tables.clone());
+        let mut new = Under { sealed, tables, generation: old.generation + 1 };
+        with(&mut new);
+        self.under = Arc::new(new);
+    }
+}

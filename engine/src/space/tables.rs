@@ -1,0 +1,146 @@
+//! The tables of a space as its readers have them: which there are, and those of them that are open.
+use crate::ids::{FileUid, Lsn};
+use crate::manifest::{TableEntry, Tables, Tier};
+use crate::memtable::Value;
+use crate::recovery::Dirs;
+use crate::table::{Found, Keep, Loaded, Lookup, Need, Slot, Step};
+use crate::work::Failure;
+use crate::work::table::{OpenTable, open, read_piece, read_value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// What an open table keeps in memory: filters and index leaves too, unless they are large.
+pub(crate) const KEEP: Keep = Keep::Tail(256 * 1024);
+
+/// A live table. It is opened when it is first read; one that a later version names too stays open.
+#[derive(Debug)]
+pub(crate) struct LiveTable {
+    pub(crate) entry: TableEntry,
+    tier: Tier,
+    opened: Arc<OnceCell<OpenTable>>,
+}
+
+impl LiveTable {
+    /// The table, opened.
+    pub(crate) async fn open(&self, dirs: &Dirs) -> Result<&OpenTable, Failure> {
+        let opened = self
+            .opened
+            .get_or_try_init(|| async { open(dirs.tier(self.tier).await?, &self.entry, KEEP).await });
+        opened.await
+    }
+}
+
+/// All live tables.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LiveTables {
+    /// The newest first.
+    pub(crate) hot: Vec<Arc<LiveTable>>,
+    /// By key, and so the next one.
+    pub(crate) warm: Vec<Arc<LiveTable>>,
+    pub(crate) cold: Vec<Arc<LiveTable>>,
+}
+
+impl LiveTables {
+    /// The tables of a version. Those that are in `old` too stay as open as they are.
+    pub(crate) fn of(tables: &Tables, old: &LiveTables) -> LiveTables {
+        let old: BTreeMap<FileUid, &Arc<LiveTable>> = old.iter().map(|t| (t.entry.file, t)).collect();
+        let live = |tier, entry: &TableEntry| match old.get(&entry.file) {
+            Some(old) if old.entry == *entry && old.tier == tier => Arc::clone(old),
+            old => {
+                let opened = old.filter(|old| old.tier == tier).map(|old| old.opened.clone());
+                Arc::new(LiveTable { entry: entry.clone(), tier, opened: opened.unwrap_or_default() })
+            }
+        };
+        let tier = |tier: Tier| tables.tier(tier).iter().map(move |entry| live(tier, entry));
+        LiveTables {
+            hot: tier(Tier::Hot).rev().collect(),
+            warm: tier(Tier::Warm).collect(),
+            cold: tier(Tier::Cold).collect(),
+        }
+    }
+
+    /// Whether these are the tables of `tables`.
+    pub(crate) fn are(&self, tables: &Tables) -> bool {
+        let entries = |live: &[Arc<LiveTable>]| live.iter().map(|t| t.entry.clone()).collect::<Vec<_>>();
+        let same = |live: &[Arc<LiveTable>], tier| entries(live) == tables.tier(tier);
+        let hot: Vec<_> = self.hot.iter().rev().map(|t| t.entry.clone()).collect();
+        hot == tables.hot && same(&self.warm, Tier::Warm) && same(&self.cold, Tier::Cold)
+    }
+
+    /// Hands over a table that its writer has open.
+    pub(crate) fn adopt(&self, file: FileUid, table: OpenTable) {
+        if let Some(live) = self.iter().find(|t| t.entry.file == file) {
+            // If a reader was faster, both are the same.
+            let _ = live.opened.set(table);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
+        self.hot.iter().chain(&self.warm).chain(&self.cold)
+    }
+
+    /// The table `file` of `tier`.
+    pub(crate) fn find_file(&self, tier: Tier, file: FileUid) -> Option<&Arc<LiveTable>> {
+        self.iter().find(|t| t.tier == tier && t.entry.file == file)
+    }
+
+    /// Those that may hold `key`, the newest first.
+    fn of_key<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a Arc<LiveTable>> {
+        let in_run = |run: &'a [Arc<LiveTable>]| run.get(run.partition_point(|t| t.entry.range.ends_by(key)));
+        let runs = in_run(&self.warm).into_iter().chain(in_run(&self.cold));
+        self.hot.iter().chain(runs).filter(move |t| t.entry.range.contains(key))
+    }
+
+    /// Whether any of them may hold `key`, as far as their ranges tell.
+    pub(crate) fn may_hold(&self, key: &[u8]) -> bool {
+        self.of_key(key).next().is_some()
+    }
+
+    /// The newest version of `key` in tables that a reader at `lsn` sees, `None` for its value if it is a delete.
+    pub(crate) async fn find(
+        &self,
+        dirs: &Dirs,
+        key: &[u8],
+        lsn: Lsn,
+    ) -> Result<Option<(Lsn, Option<Value>)>, Failure> {
+        let mut lookup = Lookup::new(key, lsn);
+        for live in self.of_key(key) {
+            let open = live.open(dirs).await?;
+            let damaged = |damage| open.damaged(damage);
+            let mut step = lookup.begin(&open.table).map_err(damaged)?;
+            let found = loop {
+                match step {
+                    Step::Done(found) => break found,
+                    Step::Need(need) => {
+                        let loaded = fetch(open, need).await?;
+                        step = lookup.feed(&open.table, &loaded).map_err(damaged)?;
+                    }
+                }
+            };
+            match found {
+                Found::Put { lsn, value, .. } => return Ok(Some((lsn, Some(value_of(open, value).await?)))),
+                Found::Delete { lsn } => return Ok(Some((lsn, None))),
+                Found::Absent => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A piece of a table.
+pub(crate) async fn fetch(open: &OpenTable, need: Need) -> Result<Loaded, Failure> {
+    read_piece(open, need).await
+}
+
+/// The value of an entry.
+pub(crate) async fn value_of(open: &OpenTable, slot: Slot) -> Result<Value, Failure> {
+    Ok(Value::from_bytes(match slot {
+        Slot::Inline(bytes) => bytes,
+        Slot::Apart(apart) => read_value(open, apart).await?,
+    }))
+}

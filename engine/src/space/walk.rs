@@ -1,0 +1,218 @@
+//! Walking over the tables of a space in order of keys, as a reader at one LSN sees them.
+//!
+//! Hot tables may overlap and are walked over all at once. Of each sorted run below only the table at hand is: where it
+//! ends the walk begins anew with the next one, so that a scan opens no more tables than it reads.
+use super::layers::Under;
+use super::tables::{LiveTable, fetch, value_of};
+use crate::ids::Lsn;
+use crate::key::Key;
+use crate::memtable::{Direction, Value};
+use crate::recovery::Dirs;
+use crate::table::{Bounded, Cursor, Damage, Extent, Merge, MergeStep, Slot};
+use crate::work::{Failure, OpenTable};
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) under: Arc<Under>,
+    direction: Direction,
+    lsn: Lsn,
+    /// Upwards no key at or above it is wanted, downwards none below it.
+    to: Option<Vec<u8>>,
+    window: Option<Window>,
+    /// Where the next window begins; `None` before the first and behind the last.
+    next: Option<Start>,
+    /// The entry that comes next, once it is known.
+    head: Option<Entry>,
+}
+
+/// Upwards the first key, downwards the first one that is above all.
+type Start = Option<Vec<u8>>;
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    value: Slot,
+    table: OpenTable,
+}
+
+/// Tables that are walked over together.
+#[derive(Debug)]
+struct Window {
+    merge: Merge<Bounded>,
+    tables: Vec<OpenTable>,
+    /// Range tombstones of all of them.
+    ranges: Extent,
+    /// Where a table of a run ends.
+    end: Option<Vec<u8>>,
+    /// The key looked at, and what is seen of it so far: downwards the oldest version comes first.
+    key: Option<Key>,
+    seen: Option<(Option<Slot>, usize)>,
+}
+
+impl Walk {
+    /// Begins with the first key at or above `from`, or downwards below it, and goes on to `to`.
+    pub(super) fn new(
+        under: Arc<Under>,
+        lsn: Lsn,
+        direction: Direction,
+        from: Option<Vec<u8>>,
+        to: Option<Vec<u8>>,
+    ) -> Walk {
+        Walk { under, direction, lsn, to, window: None, next: Some(from), head: None }
+    }
+
+    /// The key that comes next.
+    pub(super) async fn peek(&mut self, dirs: &Dirs) -> Result<Option<&Key>, Failure> {
+        while self.head.is_none() {
+            if self.window.is_none() {
+                let Some(start) = &self.next else { return Ok(None) };
+                let window = self.open(dirs, start.as_deref()).await?;
+                self.next = window.end.clone().map(Some);
+                self.window = Some(window);
+            }
+            let window = self.window.as_mut().expect("just opened");
+            match window.step(self.lsn, self.direction)? {
+                Found::Entry(entry) if wanted(&self.to, &entry.key, self.direction) => {
+                    self.head = Some(entry)
+                }
+                Found::Entry(_) => (self.window, self.next) = (None, None),
+                Found::Need(source, need) => {
+                    let loaded = fetch(&window.tables[source], need).await?;
+                    let fed = window.merge.feed(source, &loaded);
+                    fed.map_err(|damage| window.damaged(damage))?;
+                }
+                Found::End => self.window = None,
+            }
+        }
+        Ok(self.head.as_ref().map(|entry| &entry.key))
+    }
+
+    /// The value of the key that comes next.
+    pub(super) async fn value(&self) -> Result<Value, Failure> {
+        let head = self.head.as_ref().expect("asked of an entry that was peeked at");
+        value_of(&head.table, head.value.clone()).await
+    }
+
+    /// Goes on behind the key that came next, which it hands over.
+    pub(super) fn skip(&mut self) -> Option<Key> {
+        self.head.take().map(|entry| entry.key)
+    }
+
+    async fn open(&self, dirs: &Dirs, start: Option<&[u8]>) -> Result<Window, Failure> {
+        let (live, end) = self.tables(start);
+        let (mut tables, mut sources, mut tombstones) = (Vec::new(), Vec::new(), Vec::new());
+        for live in live {
+            let open = live.open(dirs).await?.clone();
+            let range = &live.entry.range;
+            let (lower, upper) = (range.lower().to_vec().into(), range.upper().map(|u| u.to_vec().into()));
+            let parts = open.table.extent().tombstones().iter();
+            tombstones.extend(parts.filter_map(|t| t.clipped(&lower, upper.as_ref())));
+            let cursor = Cursor::new(open.table.clone());
+            let begun = Bounded::begin_at(cursor, range.clone(), self.direction, start);
+            sources.push(begun.map_err(|damage| open.damaged(damage))?);
+            tables.push(open);
+        }
+        let merge = Merge::new(self.direction, sources);
+        Ok(Window { merge, tables, ranges: Extent::new(None, tombstones), end, key: None, seen: None })
+    }
+
+    /// The tables to walk over from `start` on, the newest first, and where another one of a run takes its turn.
+    fn tables(&self, start: Option<&[u8]>) -> (Vec<&Arc<LiveTable>>, Option<Vec<u8>>) {
+        let up = self.direction == Direction::Ascending;
+        let reaches = |t: &LiveTable| match (up, start) {
+            (_, None) => true,
+            (true, Some(start)) => !t.entry.range.ends_by(start),
+            (false, Some(start)) => t.entry.range.lower() < start,
+        };
+        let wanted = |t: &LiveTable| match (&self.to, up) {
+            (None, _) => true,
+            (Some(to), true) => t.entry.range.lower() < &to[..],
+            (Some(to), false) => !t.entry.range.ends_by(to),
+        };
+        let tables = &self.under.tables;
+        let mut found: Vec<_> = tables.hot.iter().filter(|t| reaches(t) && wanted(t)).collect();
+        let mut end: Option<Vec<u8>> = None;
+        for run in [&tables.warm, &tables.cold] {
+            let first = if up {
+                run.get(run.partition_point(|t| !reaches(t)))
+            } else {
+                run[..run.partition_point(|t| reaches(t))].last()
+            };
+            let Some(table) = first.filter(|t| wanted(t)) else { continue };
+            found.push(table);
+            let range = &table.entry.range;
+            let last = if up { range.upper() } else { Some(range.lower()).filter(|l| !l.is_empty()) };
+            let nearer = |last: &&[u8]| end.as_deref().is_none_or(|e| if up { *last < e } else { *last > e });
+            if let Some(last) = last.filter(nearer) {
+                end = Some(last.to_vec());
+            }
+        }
+        (found, end)
+    }
+}
+
+/// Whether `key` does not lie behind the end `to` of a walk.
+fn wanted(to: &Option<Vec<u8>>, key: &[u8], direction: Direction) -> bool {
+    match (to, direction) {
+        (None, _) => true,
+        (Some(to), Direction::Ascending) => key < &to[..],
+        (Some(to), Direction::Descending) => key >= &to[..],
+    }
+}
+
+enum Found {
+    Entry(Entry),
+    Need(usize, crate::table::Need),
+    End,
+}
+
+impl Window {
+    /// To the next entry that a reader at `lsn` sees.
+    fn step(&mut self, lsn: Lsn, direction: Direction) -> Result<Found, Failure> {
+        let up = direction == Direction::Ascending;
+        loop {
+            let next = match self.merge.state() {
+                MergeStep::Need { source, need } => return Ok(Found::Need(source, need)),
+                MergeStep::End => None,
+                MergeStep::At => self.merge.view().filter(|view| match &self.end {
+                    None => true,
+                    Some(end) if up => view.key < &end[..],
+                    Some(end) => view.key >= &end[..],
+                }),
+            };
+            let Some(view) = next else {
+                return Ok(self.seen().map_or(Found::End, Found::Entry));
+            };
+            if self.key.as_deref() != Some(view.key) {
+                let key = Key::from(view.key);
+                if let Some(entry) = self.seen() {
+                    return Ok(Found::Entry(entry));
+                }
+                self.key = Some(key);
+                continue;
+            }
+            // Upwards the first version that is low enough counts, downwards the last one.
+            if view.lsn <= lsn && (!up || self.seen.is_none()) {
+                let source = self.merge.current().expect("it stands at an entry");
+                let hidden = self.ranges.cover(view.key, lsn).is_some_and(|cover| cover > view.lsn);
+                let value = if hidden { None } else { view.value() };
+                self.seen = Some((value, source));
+            }
+            self.merge.advance().map_err(|damage| self.damaged(damage))?;
+        }
+    }
+
+    /// What was seen of the key that was looked at last, if it is a value.
+    fn seen(&mut self) -> Option<Entry> {
+        let (value, source) = self.seen.take()?;
+        let key = self.key.take()?;
+        Some(Entry { key, value: value?, table: self.tables[source].clone() })
+    }
+
+    fn damaged(&self, damage: Damage) -> Failure {
+        let table = self.tables.iter().find(|t| t.table.id().file == damage.file);
+        table.expect("damage is that of a table walked over").damaged(damage)
+    }
+}

@@ -1,0 +1,61 @@
+//! Copying entries up into hot. The rule and its proof are in [`crate::plan`].
+use super::Failure;
+use super::copy::Target;
+use super::write::Written;
+use crate::manifest::Tier;
+use crate::plan::promote::{Newest, PromotePlan, Promotion, confirm};
+use crate::table::{Body, Entry, Priority};
+use bytes::Bytes;
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+
+/// What a look from the top of a version found of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub newest: Newest,
+    pub priority: Priority,
+    /// Empty for a delete.
+    pub value: Bytes,
+}
+
+/// The answer of a [`Look`].
+pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Option<Seen>, Failure>> + Send + 'a>>;
+
+/// Looks for the newest version of keys in one version of a space: **that which the promotion's edit applies to**. From
+/// the first look until the edit is in effect no other edit may come.
+pub trait Look: Debug + Send {
+    /// From the top: hot from the newest table on, warm, cold. Deletes, also of ranges, are versions.
+    fn newest<'a>(&'a mut self, key: &'a [u8]) -> Looking<'a>;
+}
+
+/// Looks again for every entry that is wanted and writes those that are still the newest into one hot table. `None` if
+/// there are none. Its name is durable. `now_ms` is wall time, since the Unix epoch: the entries were just read.
+///
+/// # Errors
+/// Of a look, or of writing the table; nothing is left of it then, as far as that went.
+pub async fn run(
+    plan: &PromotePlan,
+    look: &mut dyn Look,
+    target: &mut Target<'_>,
+    now_ms: u64,
+) -> Result<Option<Written>, Failure> {
+    let mut wanted: Vec<_> = plan.wanted.iter().collect();
+    wanted.sort_by(|a, b| a.key.cmp(&b.key));
+    wanted.dedup_by(|a, b| a.key == b.key);
+    let mut writer = target.begin(Tier::Hot);
+    for wanted in wanted {
+        let seen = look.newest(&wanted.key).await?;
+        let Some(seen) = seen.filter(|s| confirm(wanted.lsn, Some(s.newest)) == Promotion::Copy) else {
+            continue;
+        };
+        let body = Body::Put(&seen.value);
+        writer.add(Entry { key: &wanted.key, lsn: seen.newest.lsn, priority: seen.priority, body });
+        writer.drain().await?;
+    }
+    let written = writer.finish(now_ms, target.keep).await?;
+    if written.is_some() {
+        target.sync(Tier::Hot).await?;
+    }
+    Ok(written)
+}

@@ -1,0 +1,135 @@
+//! Goal: a space that outgrows its memtable reads as one that does not, from memory and tables together, in both
+//! directions, for snapshots, and after a reopen; its log is cut behind what was flushed. Method: real files, a tiny
+//! memtable, and a map beside it.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at real files")]
+use bulkhead::env::os::OsEnv;
+use bulkhead::{
+    Batch, Direction, Durability, Engine, ErrorKind, Expected, Options, Precondition, Rejected, Snapshot,
+    Space, SpaceId, TierOptions, WriteOptions,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+async fn open(root: &Path) -> (Engine, Space) {
+    let tiers = TierOptions { memtable_bytes: 16 * 1024, ..TierOptions::default() };
+    let options =
+        Options { durability: Durability::Process, segment_max: 64 * 1024, tiers, ..Options::default() };
+    let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
+    let space = engine.get_or_create_space(&SpaceId::new("s").unwrap()).await.unwrap();
+    (engine, space)
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+    fn key(&mut self) -> Vec<u8> {
+        format!("key {:03}", self.roll(400)).into_bytes()
+    }
+}
+
+async fn churn(space: &Space, model: &mut Model, dice: &mut Dice, operations: usize) {
+    for _ in 0..operations {
+        let key = dice.key();
+        if dice.roll(4) == 0 {
+            space.delete(&key).await.unwrap();
+            model.remove(&key);
+        } else {
+            let large = dice.roll(50) == 0;
+            let len = if large { 5000 } else { dice.roll(200) };
+            let value = vec![dice.roll(256) as u8; len as usize];
+            space.put(&key, &value).await.unwrap();
+            model.insert(key, value);
+        }
+    }
+}
+
+async fn agrees(snapshot: &Snapshot, model: &Model) {
+    for n in 0..400 {
+        let key = format!("key {n:03}").into_bytes();
+        let found = snapshot.get(&key).await.unwrap().map(Vec::from);
+        assert_eq!(found, model.get(&key).cloned(), "{}", String::from_utf8_lossy(&key));
+    }
+    for direction in [Direction::Ascending, Direction::Descending] {
+        for (from, to) in [("", "z"), ("key 1", "key 25"), ("key 399", "key 399")] {
+            let range = from.as_bytes().to_vec()..=to.as_bytes().to_vec();
+            let mut scan = snapshot.scan(range.clone(), direction);
+            let mut found = Vec::new();
+            while let Some((key, value)) = scan.next().await.unwrap() {
+                found.push((key, Vec::from(value)));
+            }
+            let mut expected: Vec<_> = model.range(range).map(|(k, v)| (k.clone(), v.clone())).collect();
+            if direction == Direction::Descending {
+                expected.reverse();
+            }
+            assert_eq!(found.len(), expected.len(), "{direction:?} {from}..={to}");
+            assert!(found == expected, "{direction:?} {from}..={to}");
+        }
+    }
+}
+
+fn files(root: &Path, dir: &str) -> usize {
+    std::fs::read_dir(root.join("s").join(dir)).unwrap().count()
+}
+
+#[tokio::test]
+async fn memory_and_tables_read_as_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut dice = Dice(7);
+    let mut model = Model::new();
+    for round in 0..4 {
+        let (engine, space) = open(temp.path()).await;
+        agrees(&space.snapshot(), &model).await;
+        churn(&space, &mut model, &mut dice, 700).await;
+        let (then, snapshot) = (model.clone(), space.snapshot());
+        let mut scan = space.scan(Vec::new().., Direction::Ascending);
+        let mut scanned = Vec::new();
+        for _ in 0..5 {
+            scanned.extend(scan.next().await.unwrap());
+        }
+        churn(&space, &mut model, &mut dice, 700).await;
+        while let Some(entry) = scan.next().await.unwrap() {
+            scanned.push(entry);
+        }
+        let scanned: Model = scanned.into_iter().map(|(k, v)| (k, v.into())).collect();
+        assert!(scanned == then, "a scan keeps its view while memtables are sealed and flushed under it");
+        agrees(&snapshot, &then).await;
+        agrees(&space.snapshot(), &model).await;
+        drop((snapshot, scan));
+        engine.close().await.unwrap();
+        assert!(files(temp.path(), "hot") > 2 * round, "flushes made tables");
+        assert!(files(temp.path(), "wal") < 10, "segments behind them are gone");
+    }
+}
+
+#[tokio::test]
+async fn preconditions_see_tables() {
+    let temp = tempfile::tempdir().unwrap();
+    let (engine, space) = open(temp.path()).await;
+    let first = space.put("first", "1").await.unwrap();
+    space.put("gone", "1").await.unwrap();
+    space.delete("gone").await.unwrap();
+    churn(&space, &mut Model::new(), &mut Dice(1), 1000).await;
+    engine.close().await.unwrap();
+    assert!(files(temp.path(), "hot") > 0);
+
+    let (engine, space) = open(temp.path()).await;
+    let write = async |key: &str, expected| {
+        let mut batch = Batch::new();
+        batch.put("written", key);
+        let precondition = Some(Precondition { key: key.into(), expected });
+        space.write(&batch, WriteOptions { precondition }).await.map(|commit| commit.lsn())
+    };
+    write("first", Expected::WrittenBy(first)).await.unwrap();
+    write("gone", Expected::Absent).await.unwrap();
+    write("never", Expected::Absent).await.unwrap();
+    let refused = write("first", Expected::Absent).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Rejected(Rejected::Precondition));
+    engine.close().await.unwrap();
+}
