@@ -186,11 +186,10 @@ impl Client {
     async fn reopen(&mut self) -> Checked<()> {
         let id = {
             let mut model = self.story.model(self.space);
-            model.reopening += 1;
+            model.reopens += 1;
             model.id.clone()
         };
         let result = self.engine.reopen(&id).await;
-        self.story.model(self.space).reopening -= 1;
         match result {
             Ok(space) => self.story.observe(self.space, &space).await,
             Err(e) => self.tell_error(Doing::Opening, &e),
@@ -434,7 +433,10 @@ impl Client {
         } else {
             space.get(&bytes[0]).await.map(|value| vec![value])
         };
-        let found = found.map_err(|e| self.story.unexpected(self.space, &e))?;
+        let found = match found {
+            Ok(found) => found,
+            Err(e) => return self.story.judge(self.space, Doing::Using, &e),
+        };
         let mut hash = found.len() as u64;
         for ((key, expected), found) in keys.iter().zip(&expected).zip(&found) {
             let same = match (expected, found) {
@@ -483,8 +485,12 @@ impl Client {
             expected.reverse();
         }
         let mut found = Vec::new();
-        while let Some(entry) = scan.next().await.map_err(|e| self.story.unexpected(self.space, &e))? {
-            found.push(entry);
+        loop {
+            match scan.next().await {
+                Ok(Some(entry)) => found.push(entry),
+                Ok(None) => break,
+                Err(e) => return self.story.judge(self.space, Doing::Using, &e),
+            }
         }
         self.story.same(self.space, &found, &expected, "a scan")
     }

@@ -5,7 +5,7 @@ use crate::plan::{
     Wait,
 };
 use bulkhead::env::Owner;
-use bulkhead::{Durability, Options, SpaceId};
+use bulkhead::{Durability, Options, SpaceId, TierOptions};
 use bulkhead_fault_injection::decide::mix;
 use bulkhead_fault_injection::{DirProfile, FaultKind, FaultPlan, FaultRule};
 
@@ -77,12 +77,17 @@ pub fn draw(seed: u64) -> Run {
     let mut d = Draw::new(seed);
     let profile = if d.chance(1, 3) { DirProfile::Journaled } else { DirProfile::Posix };
     let spaces = spaces(&mut d);
-    let options = options(&mut d);
+    let options = Options { tiers: tiers(seed), ..options(&mut d) };
     let faults = if d.chance(1, 3) { FaultPlan::crashes_only() } else { faults(&mut d, &spaces) };
     let mut run = Run { seed, profile, options, faults, spaces, steps: Vec::new() };
     let mut swarm = Swarm::new(&mut d);
     if Draw::new(mix(seed, 0xD0_2E)).chance(1, 10) {
         drowsy(&mut run, &mut swarm);
+    }
+    if Draw::new(mix(seed, 0xB16)).chance(1, 30) {
+        // Values that alone are more than the memory for all.
+        run.options.memory_budget = 64 * 1024;
+        swarm.value_max = 80_000;
     }
     let acts = d.within(2, 4);
     let ops = d.within(200, 260) / acts + 1;
@@ -114,6 +119,7 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
     // No shared bottleneck: neither memory nor places in `recover_all`.
     options.memory_budget = 1 << 30;
     options.recovery_parallelism = 1024;
+    options.tiers = tiers(seed);
     let target = Owner::of(&spaces[0]).0;
     let mut faults = FaultPlan::crashes_only();
     let n = d.within(1, 3);
@@ -182,6 +188,23 @@ fn options(d: &mut Draw) -> Options {
         recovery_parallelism: d.pick(&[1, 2, 4, 64]),
         tiers: bulkhead::TierOptions::default(),
     }
+}
+
+/// Memtables and logs small enough that some tens of operations flush; in one run of four as large as by default. Drawn
+/// apart, so that the rest of a run does not depend on it.
+fn tiers(seed: u64) -> TierOptions {
+    let mut d = Draw::new(mix(seed, 0x71E5));
+    let mut tiers = TierOptions::default();
+    if !d.chance(1, 4) {
+        tiers.memtable_bytes = d.pick(&[512, 1024, 1024, 2048, 4096]);
+        tiers.log_bytes = d.pick(&[1 << 28, 1 << 28, 16 * 1024, 96 * 1024]);
+        tiers.hot_tables = d.pick(&[1, 2, 4, 8]);
+        tiers.table_bytes = d.pick(&[4096, 16 * 1024, 32 << 20]);
+        tiers.job_bytes = d.pick(&[4096, 64 * 1024, 256 << 20]);
+        tiers.hot_capacity.entries = d.pick(&[4, 12, 40, 100_000]);
+        tiers.warm_capacity.entries = tiers.hot_capacity.entries.max(d.pick(&[8, 24, 1_000_000]));
+    }
+    tiers
 }
 
 fn faults(d: &mut Draw, spaces: &[SpaceId]) -> FaultPlan {

@@ -255,6 +255,7 @@ impl Execution {
             if let Err(failure) = manifests::check(world, &story.model(i)) {
                 story.fail(failure);
             }
+            manifests::notice(world, &story.model(i), &mut |probe| story.hit(probe));
         }
         self.cut(how);
     }
@@ -285,7 +286,7 @@ impl Execution {
             (shared.running, shared.is_open, shared.troubled) = (0, false, false);
         }
         for i in 0..story.len() {
-            story.model(i).reopening = 0;
+            story.model(i).reopens = 0;
         }
         let first = match steps.first() {
             Some(Step::Window { after_us: 0, errors }) => *errors,

@@ -6,11 +6,13 @@
 use crate::execute::ROOT;
 use crate::failure::{Failure, Guarantee};
 use crate::model::{Harm, Model};
+use crate::probe::Probe;
 use bulkhead::Lsn;
-use bulkhead::manifest::{Manifest, ManifestName, SegmentEntry, decode};
+use bulkhead::manifest::{Manifest, ManifestName, SegmentEntry, Tier, decode};
 use bulkhead::wal::frame::{Frame, Place};
 use bulkhead::wal::segment::{SEGMENT_HEADER, SegmentId};
 use bulkhead_fault_injection::{View, World};
+use std::collections::BTreeSet;
 
 /// Whether every manifest of this space that a power cut may leave knows all that was promised.
 ///
@@ -42,6 +44,45 @@ pub fn check(world: &World, model: &Model) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the files of this space show that the machine stopped in the middle of.
+pub fn notice(world: &World, model: &Model, hit: &mut dyn FnMut(Probe)) {
+    let dir = format!("{ROOT}/{}", model.id.dir_name());
+    let names = names(world, &dir, View::Seen);
+    let newest = names.iter().rev().find_map(|name| {
+        let bytes = world.read_file(&format!("{dir}/{}", name.file_name()), View::Seen)?;
+        decode(&bytes, *name, None)
+    });
+    let Some(newest) = newest else { return };
+    let live: BTreeSet<_> = newest.version.files(newest.identity.uid).map(|f| (f.dir, f.name)).collect();
+    let tables = newest.version.tables.count();
+    if tables > 0 {
+        hit(Probe::Flushed);
+    }
+    if tables > 1 {
+        hit(Probe::SeveralTables);
+    }
+    for (tier, probe) in [(Tier::Warm, Probe::WarmTables), (Tier::Cold, Probe::ColdTables)] {
+        if !newest.version.tables.tier(tier).is_empty() {
+            hit(probe);
+        }
+    }
+    for tier in Tier::ALL.map(Tier::dir) {
+        let found = world.names_in(&format!("{dir}/{tier}"), View::Seen);
+        if found.into_iter().any(|name| !live.contains(&(tier, name))) {
+            hit(Probe::TableNotNamed);
+        }
+    }
+    let named = |name: &String| SegmentId::parse(newest.identity.uid, name);
+    let segments = world.names_in(&format!("{dir}/wal"), View::Seen);
+    let dead = |name: &String| {
+        let first = newest.version.segments.first().map_or(newest.version.next_segment, |s| s.number);
+        named(name).is_some_and(|id| id.number < first)
+    };
+    if tables > 0 && segments.iter().any(dead) {
+        hit(Probe::FlushedNotCut);
+    }
+}
+
 /// Of manifests, by generation.
 fn names(world: &World, dir: &str, view: View) -> Vec<ManifestName> {
     let mut names: Vec<_> =
@@ -63,9 +104,11 @@ fn forgets(world: &World, dir: &str, older: &Manifest, newest: &Manifest, promis
         let id = SegmentId { space: newest.identity.uid, file: s.file, number: s.number };
         (id, format!("{dir}/wal/{}", id.file_name()))
     };
-    for segment in older.version.segments.iter().filter(|s| !lists(newest, s)) {
-        if !world.has_name(&path(segment).1, View::Seen) {
-            return Some(format!("lists segment {}, which was removed", segment.number.raw()));
+    let uid = newest.identity.uid;
+    let live: BTreeSet<_> = newest.version.files(uid).map(|f| (f.dir, f.file)).collect();
+    for file in older.version.files(uid).filter(|f| !live.contains(&(f.dir, f.file))) {
+        if !world.has_name(&format!("{dir}/{}/{}", file.dir, file.name), View::Seen) {
+            return Some(format!("names {}/{}, which was removed", file.dir, file.name));
         }
     }
     // In log order: where the first of them has no link yet, none has a commit. What recovery copies forward into a new segment is in the old ones too; commits of the newest epoch are not.

@@ -105,8 +105,8 @@ pub struct Model {
     process: u64,
     /// LSNs that are gone for good; a few of them.
     gone: Vec<u64>,
-    /// Calls of `reopen` under way.
-    pub reopening: u32,
+    /// Calls of `reopen` in this boot.
+    pub reopens: u32,
     /// Rolls over everything that clients were told.
     pub story: u64,
     pub acknowledged: u64,
@@ -143,7 +143,7 @@ impl Model {
             power: 0,
             process: 0,
             gone: Vec::new(),
-            reopening: 0,
+            reopens: 0,
             story: 0,
             acknowledged: 0,
             lost: 0,

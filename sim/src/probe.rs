@@ -60,6 +60,19 @@ probes! {
     AbandonedOrdered = "abandoned write was ordered";
     /// A write whose future was dropped left nothing.
     AbandonedNothing = "abandoned write left nothing";
+    /// A machine stopped whose manifest names a table.
+    Flushed = "flushed";
+    SeveralTables = "several tables";
+    WarmTables = "tables in warm";
+    ColdTables = "tables in cold";
+    /// A table was written, and the manifest does not name it yet.
+    TableNotNamed = "crash before a table was named";
+    /// The manifest names a table, and the log behind it is not removed yet.
+    FlushedNotCut = "crash before the log was cut";
+    /// A space was opened that has tables.
+    OpenedWithTables = "opened with tables";
+    /// Commits lay in tables and in the log.
+    TablesAndLog = "opened with tables and a log";
     Busy = "busy";
     CorruptReported = "corruption reported";
     FailedReported = "failed opening reported";
