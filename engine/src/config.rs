@@ -31,6 +31,10 @@ pub struct Options {
     pub max_spaces: usize,
     /// Bytes that memtables of all spaces together may take; beyond it writes get `Busy`.
     pub memory_budget: u64,
+    /// Bytes that verified blocks of all spaces together may take; 0 keeps none.
+    pub cache_bytes: u64,
+    /// Bytes of it that each space which reads is guaranteed, as long as all guarantees together fit.
+    pub cache_share_bytes: u64,
     /// First log segment of a space, in bytes; each further one doubles.
     pub segment_first: u64,
     /// Largest regular log segment, in bytes.
@@ -51,6 +55,8 @@ impl Default for Options {
             durability: Durability::Power,
             max_spaces: 100_000,
             memory_budget: 1 << 30,
+            cache_bytes: 256 << 20,
+            cache_share_bytes: 1 << 20,
             segment_first: SEGMENT_FIRST,
             segment_max: SEGMENT_MAX,
             flush_interval_ms: 200,
@@ -78,6 +84,8 @@ impl Config {
         let min_segment = 4 * PAGE as u64;
         bounded("max-spaces", o.max_spaces as u64, 1, 10_000_000)?;
         bounded("memory-budget", o.memory_budget, 64 * 1024, 1 << 50)?;
+        bounded("cache-bytes", o.cache_bytes, 0, 1 << 50)?;
+        bounded("cache-share-bytes", o.cache_share_bytes, 0, 1 << 50)?;
         bounded("segment-first", o.segment_first, min_segment, o.segment_max)?;
         bounded("segment-max", o.segment_max, min_segment, SEGMENT_MAX.max(FRAME_MAX as u64))?;
         bounded("flush-interval-ms", o.flush_interval_ms, 1, 3_600_000)?;
@@ -101,6 +109,16 @@ impl Config {
     #[must_use]
     pub fn memory_budget(&self) -> u64 {
         self.options.memory_budget
+    }
+    /// Bytes for verified blocks.
+    #[must_use]
+    pub fn cache_bytes(&self) -> u64 {
+        self.options.cache_bytes
+    }
+    /// Bytes of them that each space is guaranteed.
+    #[must_use]
+    pub fn cache_share_bytes(&self) -> u64 {
+        self.options.cache_share_bytes
     }
     /// First segment's bytes.
     #[must_use]

@@ -1,5 +1,6 @@
 //! What all spaces of an engine share.
 use crate::budget::Budget;
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::env::{Env, LockGuard};
 use crate::sync::Mutex;
@@ -11,6 +12,8 @@ pub(crate) struct Context {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) config: Config,
     pub(crate) budget: Budget,
+    /// Verified pieces of tables.
+    pub(crate) cache: Arc<Cache>,
     /// The data root's lock, until the engine is closed. It lies here since every opening of a space holds the context:
     /// an engine that was merely dropped keeps the root locked as long as anything of it can still write.
     pub(crate) lock: Mutex<Option<LockGuard>>,

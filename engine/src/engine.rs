@@ -65,6 +65,7 @@ impl Engine {
         root::identify(&env, &dir, !found.spaces.is_empty()).await?;
         let context = Arc::new(Context {
             budget: Budget::new(config.memory_budget()),
+            cache: crate::cache::Cache::new(config.cache_bytes(), config.cache_share_bytes()),
             env,
             config,
             lock: Mutex::new(Some(lock)),

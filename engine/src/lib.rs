@@ -17,6 +17,7 @@
 mod batch;
 pub mod blocking;
 mod budget;
+pub mod cache;
 pub mod codec;
 pub mod config;
 mod context;

@@ -102,6 +102,11 @@ pub const TABLE_EXTENT_MAX: usize = 2 * TABLE_EXTENT_TARGET;
 pub const TABLE_TARGET_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Bytes of a table that are written at once, and after which a job over tables lets others go first.
 pub const TABLE_CHUNK: usize = 256 * 1024;
+/// Bytes of the largest piece that the cache keeps, with what keeping it costs. Only leaves of an index whose keys are
+/// longer than some 15 KB each are larger.
+pub const CACHE_PIECE_MAX: u64 = 256 * 1024;
+const _: () = assert!(CACHE_PIECE_MAX >= (TABLE_BLOCK_MAX + PAGE) as u64, "every block can be kept");
+const _: () = assert!(CACHE_PIECE_MAX >= (TABLE_FILTER_MAX + PAGE) as u64, "every filter can be kept");
 /// Longest contents of any piece of a table: a value of its own.
 pub const TABLE_PIECE_MAX: usize = VALUE_MAX;
 const _: () = assert!(TABLE_ROOT_MAX - TABLE_ROOT_TARGET > KEY_MAX + 64, "a full root takes one more entry");

@@ -4,7 +4,7 @@
 //! read what is there: so poison is looked through, not passed on.
 use std::sync::PoisonError;
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
-pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::sync::{MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Whether a panic unwinds the caller's stack right now: what a guard asks that has to tell its own end from a panic's.
 pub(crate) fn unwinds() -> bool {

@@ -77,7 +77,8 @@ pub fn draw(seed: u64) -> Run {
     let mut d = Draw::new(seed);
     let profile = if d.chance(1, 3) { DirProfile::Journaled } else { DirProfile::Posix };
     let spaces = spaces(&mut d);
-    let options = Options { tiers: tiers(seed), ..options(&mut d) };
+    let cache_bytes = Draw::new(mix(seed, 0xCAC4E)).pick(&[256 << 20, 16 * 1024, 2048, 0]);
+    let options = Options { tiers: tiers(seed), cache_bytes, ..options(&mut d) };
     let faults = if d.chance(1, 3) { FaultPlan::crashes_only() } else { faults(&mut d, &spaces) };
     let mut run = Run { seed, profile, options, faults, spaces, steps: Vec::new() };
     let mut swarm = Swarm::new(&mut d);
@@ -186,7 +187,7 @@ fn options(d: &mut Draw) -> Options {
         flush_interval_ms: d.pick(&[1, 20, 200, 2000, 2000]),
         idle_seal_ms: d.pick(&[2, 20, 100, 1000, 1000]),
         recovery_parallelism: d.pick(&[1, 2, 4, 64]),
-        tiers: bulkhead::TierOptions::default(),
+        ..Options::default()
     }
 }
 

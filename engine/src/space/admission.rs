@@ -2,6 +2,7 @@
 use super::incarnation::Incarnation;
 use crate::batch::{Expected, Operations, Precondition, Sizes};
 use crate::budget::Admits;
+use crate::cache::Use;
 use crate::codec::put_varint;
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::Lsn;
@@ -163,7 +164,7 @@ impl Incarnation {
     /// What tables hold of `key` now, for [`Incarnation::check`].
     pub(crate) async fn look_up(&self, key: &[u8]) -> Result<(u64, Option<(Lsn, bool)>)> {
         let under = self.layers.read().under.clone();
-        let found = under.tables.find(&self.dirs, key, Lsn::from_raw(u64::MAX)).await;
+        let found = under.tables.find(self.reads(Use::Point), key, Lsn::from_raw(u64::MAX)).await;
         let found = found.map_err(|e| self.unreadable(e))?;
         Ok((under.generation, found.map(|(lsn, value)| (lsn, value.is_some()))))
     }

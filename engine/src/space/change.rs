@@ -128,7 +128,10 @@ async fn remove_dropped(space: &Arc<Incarnation>, old: &Version, new: &Version) 
         }
         let removed = async {
             match crate::manifest::Tier::of_dir(dropped.dir) {
-                Some(tier) => space.dirs.tier(tier).await?.remove(&dropped.name).await,
+                Some(tier) => {
+                    space.cache.forget(dropped.file);
+                    space.dirs.tier(tier).await?.remove(&dropped.name).await
+                }
                 None => space.dirs.wal.remove(&dropped.name).await,
             }
         };

@@ -3,6 +3,8 @@
 //! Locks, in the order in which they are taken: `core`, then `layers`. Neither is held across an await or an I/O call.
 use super::jobs::Jobs;
 use super::layers::{Layers, Under};
+use super::tables::Reads;
+use crate::cache::{Partition, Use};
 use crate::config::Durability;
 use crate::context::Context;
 use crate::env::{File, Io, Owner};
@@ -119,6 +121,8 @@ pub(crate) struct Incarnation {
     pub(crate) recovered: Lsn,
     core: Mutex<Core>,
     pub(crate) layers: RwLock<Layers>,
+    /// Its part of the engine's block cache.
+    pub(crate) cache: Partition,
     /// Whose turn it is to switch the manifest.
     pub(super) switching: tokio::sync::Mutex<()>,
     /// Where readers of a fenced space read; all ones while it is not fenced.
@@ -131,6 +135,7 @@ impl Incarnation {
         let Opened { id, dirs, current, mut mem, durable, before, edits, resume, log_bytes, report } = opened;
         mem.begin_at(durable);
         context.budget.moved(0, mem.bytes());
+        let cache = context.cache.partition();
         let layers = Layers::new(mem, &current.manifest.version.tables);
         let next_table = current.manifest.version.next_table;
         // Recovery that wrote has swept, and a space just made has nothing to sweep.
@@ -178,6 +183,7 @@ impl Incarnation {
             report,
             recovered: durable,
             core: Mutex::new(core),
+            cache,
             layers: RwLock::new(layers),
             switching: tokio::sync::Mutex::new(()),
             fenced_at: AtomicU64::new(u64::MAX),
@@ -209,9 +215,15 @@ impl Incarnation {
         Error::new(ErrorKind::Closed, "the space was closed").in_space(&self.id)
     }
 
+    /// How its tables are read.
+    pub(crate) fn reads(&self, by: Use) -> Reads<'_> {
+        Reads { dirs: &self.dirs, cache: &self.cache, by }
+    }
+
     /// What a reader at `lsn` sees of `key` in tables.
     pub(crate) async fn get_in_tables(&self, under: &Under, key: &[u8], lsn: Lsn) -> Result<Option<Value>> {
-        let found = under.tables.find(&self.dirs, key, lsn).await.map_err(|e| self.unreadable(e))?;
+        let found =
+            under.tables.find(self.reads(Use::Point), key, lsn).await.map_err(|e| self.unreadable(e))?;
         Ok(found.and_then(|(_, value)| value))
     }
 

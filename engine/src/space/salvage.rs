@@ -1,6 +1,8 @@
 //! Salvage: the readable prefix of a space that cannot be opened, from its tables and its log.
 use super::layers::Layers;
+use super::tables::Reads;
 use super::walk::Walk;
+use crate::cache::{Cache, Use};
 use crate::env::Dir;
 use crate::error::{Error, Result};
 use crate::ids::{Lsn, SpaceId};
@@ -45,7 +47,9 @@ pub(crate) async fn salvage(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Salvage
     let mut walk = Walk::new(layers.under.clone(), last, Direction::Ascending, None, None);
     let unreadable = |failure| Error::from(failure).in_space(id);
     let mut entries = BTreeMap::new();
-    while walk.peek(&dirs).await.map_err(unreadable)?.is_some() {
+    let nothing = Cache::new(0, 0).partition();
+    let reads = Reads { dirs: &dirs, cache: &nothing, by: Use::Scan };
+    while walk.peek(reads).await.map_err(unreadable)?.is_some() {
         let value = walk.value().await.map_err(unreadable)?;
         entries.extend(walk.skip().map(|key| (key.to_vec(), value)));
     }

@@ -3,6 +3,7 @@ use super::incarnation::Incarnation;
 use super::layers::{Layers, Look};
 use super::walk::Walk;
 use crate::batch::check_key;
+use crate::cache::Use;
 use crate::error::Result;
 use crate::ids::Lsn;
 use crate::key::Key;
@@ -143,7 +144,7 @@ impl Scan {
                 self.fetch();
             }
             let in_tables = match &mut self.walk {
-                Some(walk) => walk.peek(&self.snapshot.incarnation.dirs).await?,
+                Some(walk) => walk.peek(self.snapshot.incarnation.reads(Use::Scan)).await?,
                 None => None,
             };
             let order = match (self.memory.front(), in_tables) {

@@ -1,4 +1,5 @@
 //! The tables of a space as its readers have them: which there are, and those of them that are open.
+use crate::cache::{Partition, Use};
 use crate::ids::{FileUid, Lsn};
 use crate::manifest::{TableEntry, Tables, Tier};
 use crate::memtable::Value;
@@ -12,6 +13,27 @@ use tokio::sync::OnceCell;
 
 /// What an open table keeps in memory: filters and index leaves too, unless they are large.
 pub(crate) const KEEP: Keep = Keep::Tail(256 * 1024);
+
+/// How tables are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reads<'a> {
+    pub(crate) dirs: &'a Dirs,
+    pub(crate) cache: &'a Partition,
+    pub(crate) by: Use,
+}
+
+impl Reads<'_> {
+    /// A piece of a table, from the cache or from the file.
+    pub(crate) async fn fetch(&self, open: &OpenTable, need: Need) -> Result<Loaded, Failure> {
+        let (file, offset) = (open.table.id().file, need.handle.offset);
+        if let Some(loaded) = self.cache.get(file, offset, self.by) {
+            return Ok(loaded);
+        }
+        let loaded = read_piece(open, need).await?;
+        self.cache.insert(file, offset, loaded.clone(), self.by);
+        Ok(loaded)
+    }
+}
 
 /// A live table. It is opened when it is first read; one that a later version names too stays open.
 #[derive(Debug)]
@@ -104,20 +126,20 @@ impl LiveTables {
     /// The newest version of `key` in tables that a reader at `lsn` sees, `None` for its value if it is a delete.
     pub(crate) async fn find(
         &self,
-        dirs: &Dirs,
+        reads: Reads<'_>,
         key: &[u8],
         lsn: Lsn,
     ) -> Result<Option<(Lsn, Option<Value>)>, Failure> {
         let mut lookup = Lookup::new(key, lsn);
         for live in self.of_key(key) {
-            let open = live.open(dirs).await?;
+            let open = live.open(reads.dirs).await?;
             let damaged = |damage| open.damaged(damage);
             let mut step = lookup.begin(&open.table).map_err(damaged)?;
             let found = loop {
                 match step {
                     Step::Done(found) => break found,
                     Step::Need(need) => {
-                        let loaded = fetch(open, need).await?;
+                        let loaded = reads.fetch(open, need).await?;
                         step = lookup.feed(&open.table, &loaded).map_err(damaged)?;
                     }
                 }
@@ -130,11 +152,6 @@ impl LiveTables {
         }
         Ok(None)
     }
-}
-
-/// A piece of a table.
-pub(crate) async fn fetch(open: &OpenTable, need: Need) -> Result<Loaded, Failure> {
-    read_piece(open, need).await
 }
 
 /// The value of an entry.

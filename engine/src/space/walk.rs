@@ -3,7 +3,7 @@
 //! Hot tables may overlap and are walked over all at once. Of each sorted run below only the table at hand is: where it
 //! ends the walk begins anew with the next one, so that a scan opens no more tables than it reads.
 use super::layers::Under;
-use super::tables::{LiveTable, fetch, value_of};
+use super::tables::{LiveTable, Reads, value_of};
 use crate::ids::Lsn;
 use crate::key::Key;
 use crate::memtable::{Direction, Value};
@@ -64,11 +64,11 @@ impl Walk {
     }
 
     /// The key that comes next.
-    pub(super) async fn peek(&mut self, dirs: &Dirs) -> Result<Option<&Key>, Failure> {
+    pub(super) async fn peek(&mut self, reads: Reads<'_>) -> Result<Option<&Key>, Failure> {
         while self.head.is_none() {
             if self.window.is_none() {
                 let Some(start) = &self.next else { return Ok(None) };
-                let window = self.open(dirs, start.as_deref()).await?;
+                let window = self.open(reads.dirs, start.as_deref()).await?;
                 self.next = window.end.clone().map(Some);
                 self.window = Some(window);
             }
@@ -79,7 +79,7 @@ impl Walk {
                 }
                 Found::Entry(_) => (self.window, self.next) = (None, None),
                 Found::Need(source, need) => {
-                    let loaded = fetch(&window.tables[source], need).await?;
+                    let loaded = reads.fetch(&window.tables[source], need).await?;
                     let fed = window.merge.feed(source, &loaded);
                     fed.map_err(|damage| window.damaged(damage))?;
                 }
