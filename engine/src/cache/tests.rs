@@ -1,3 +1,5 @@
+//! Goal: what is guaranteed to a space stays with it, and every byte is accounted for. Method: random calls of many spaces
+//! against the rules said once more.
 use super::*;
 use crate::codec::mix;
 use crate::table::open::Loaded;

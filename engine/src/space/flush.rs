@@ -263,8 +263,10 @@ impl Incarnation {
         NewTable { number, id: TableId { origin: core.current.manifest.identity.uid, file } }
     }
 
-    /// Wall time, in milliseconds since the Unix epoch.
+    /// Wall time to the minute, in milliseconds since the Unix epoch. It goes into manifests, and tells ages of hours and
+    /// days: what a space writes is not to depend on which millisecond its neighbours leave it.
     pub(super) fn wall_ms(&self) -> u64 {
-        u64::try_from(self.context.env.wall().as_millis()).unwrap_or(u64::MAX)
+        let minutes = self.context.env.wall().as_secs() / 60;
+        minutes.saturating_mul(60_000)
     }
 }
