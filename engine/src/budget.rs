@@ -73,18 +73,21 @@ impl Budget {
         if relief.asked.as_ref().is_some_and(|l| l.strong_count() > 0) {
             return true;
         }
-        let lenders = relief.lenders.iter().filter_map(Weak::upgrade);
-        let amounts = lenders.map(|lender| (lender.lent(), lender));
+        // The last handle of a lender may go here, and its end asks for this lock: so all are kept until it is free.
+        let lenders: Vec<_> = relief.lenders.iter().filter_map(Weak::upgrade).collect();
+        let amounts = lenders.iter().map(|lender| (lender.lent(), lender));
         // The first among equals.
-        let largest = amounts.fold(None, |most: Option<(u64, Arc<dyn Lender>)>, next| match most {
+        let largest = amounts.fold(None, |most: Option<(u64, &Arc<dyn Lender>)>, next| match most {
             Some(most) if most.0 >= next.0 => Some(most),
             _ => Some(next),
         });
-        let Some((_, lender)) = largest.filter(|(bytes, _)| *bytes > 0) else { return false };
-        relief.asked = Some(Arc::downgrade(&lender));
+        let largest = largest.filter(|(bytes, _)| *bytes > 0).map(|(_, lender)| lender.clone());
+        relief.asked = largest.as_ref().map(Arc::downgrade);
         drop(relief);
-        lender.give_back();
-        true
+        if let Some(lender) = &largest {
+            lender.clone().give_back();
+        }
+        largest.is_some()
     }
 
     /// Has `lender` told when memory was given back; whether anybody is at it.

@@ -131,7 +131,8 @@ impl Incarnation {
     /// [`Budget::relieved`]: crate::budget::Budget::relieved
     #[must_use]
     pub(super) fn settles_relief(&self, core: &mut Core) -> bool {
-        let can = matches!(core.phase, Phase::Open) && core.flush_failed.is_none();
+        // Where a job over tables fails, hot may have no place for a flush.
+        let can = matches!(core.phase, Phase::Open) && core.flush_failed.is_none() && !core.jobs.has_failed();
         let sealed = !self.layers.read().under.sealed.is_empty();
         let prepares = core.preparing != Preparing::Nothing && core.line.needs_spare();
         let waits_for_write = !core.line.can_rotate() && !core.line.needs_spare();
@@ -151,7 +152,8 @@ impl Lender for Incarnation {
     fn lent(&self) -> u64 {
         let core = self.core();
         let no_log = core.backs_off && core.line.needs_spare();
-        let can = matches!(core.phase, Phase::Open) && core.flush_failed.is_none() && !no_log;
+        let flushes = core.flush_failed.is_none() && !core.jobs.has_failed();
+        let can = matches!(core.phase, Phase::Open) && flushes && !no_log;
         if can { self.layers.read().bytes() } else { 0 }
     }
 

@@ -8,7 +8,7 @@ use super::change::{Refused, change_tables};
 use super::incarnation::{Core, Incarnation, Phase};
 use super::layers::{Layers, Under};
 use super::tables::KEEP;
-use crate::env::Dir;
+use crate::env::{Dir, IoOp};
 use crate::error::{Error, ErrorKind};
 use crate::ids::FileUid;
 use crate::manifest::{Edit, Tier};
@@ -36,6 +36,10 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Whether one is to be tried again.
     pub(super) fn waits(&self) -> bool {
         self.failed.as_ref().is_some_and(|(_, at)| *at < Duration::MAX)
@@ -81,6 +85,12 @@ enum Failure {
 
 impl From<crate::work::Failure> for Failure {
     fn from(failure: crate::work::Failure) -> Failure {
+        if let crate::work::Failure::Io(io) = &failure
+            && io.op == IoOp::SyncDir
+        {
+            // A flush may have a name in the same directory, and a later sync proves nothing about it.
+            return Failure::Refused(Refused::InDoubt(io.clone()));
+        }
         Failure::Abandoned(failure.into())
     }
 }
