@@ -111,13 +111,14 @@ impl Error {
         e
     }
 
-    /// A space's log has as many segments as a manifest can list.
-    pub(crate) fn too_many_segments() -> Error {
-        let max = crate::limits::SEGMENTS_MAX;
-        Error::new(ErrorKind::NoSpace, format!("the log has {max} segments, and a manifest lists no more"))
-            .advice(
-                "Copy the entries to a new space; what is there can still be read once the log was closed.",
-            )
+    /// A space has as many files as a manifest can name.
+    pub(crate) fn too_many_files() -> Error {
+        use crate::limits::{HOT_TABLES_MAX, SEGMENTS_MAX, TABLES_MAX};
+        Error::new(ErrorKind::NoSpace, "the space has as many files as a manifest can name")
+            .expected(format!(
+                "at most {SEGMENTS_MAX} log segments and {TABLES_MAX} tables, of which {HOT_TABLES_MAX} hot"
+            ))
+            .advice("Flushes and merges make room by themselves; if none does, look at why they fail.")
     }
 
     #[must_use]

@@ -1,7 +1,7 @@
 //! What a space consists of, as a plain value: live segments and tables, epochs, watermarks. Edits are applied purely.
 use super::tables::{TableEntry, Tables, Tier, table_file_name};
 use crate::ids::{Epoch, FileUid, Lsn, SegmentNo, SpaceUid, TableNo};
-use crate::limits::{EPOCH_ENDS_MAX, SEGMENTS_MAX};
+use crate::limits::{EPOCH_ENDS_MAX, HOT_TABLES_MAX, SEGMENTS_MAX, TABLES_MAX};
 use crate::paths::WAL_DIR;
 use crate::wal::segment::SegmentId;
 
@@ -122,11 +122,32 @@ impl Version {
         }))
     }
 
-    /// Whether `edits`, which add one segment, leave no more segments than a manifest can list.
+    /// How many segments there are after `edits`.
+    #[must_use]
+    pub fn segments_after(&self, edits: &[Edit]) -> usize {
+        let count = |wanted: fn(&Edit) -> bool| edits.iter().filter(|e| wanted(e)).count();
+        let added = count(|e| matches!(e, Edit::Add { .. }));
+        self.segments.len() + added - count(|e| matches!(e, Edit::Drop { .. }))
+    }
+
+    /// Whether a manifest can name all that there is after `edits`.
     #[must_use]
     pub fn has_room(&self, edits: &[Edit]) -> bool {
-        let dropped = edits.iter().filter(|e| matches!(e, Edit::Drop { .. })).count();
-        self.segments.len() - dropped < SEGMENTS_MAX
+        let (mut hot, mut all) = (self.tables.hot.len(), self.tables.count());
+        for edit in edits {
+            let (more, fewer, tier) = match edit {
+                Edit::AddTable { tier, .. } => (1, 0, *tier),
+                Edit::DropTable { tier, .. } => (0, 1, *tier),
+                Edit::AddOldest { entries } => (entries.len(), 0, Tier::Hot),
+                Edit::MergeHot { old, new } => (new.len(), old.len(), Tier::Hot),
+                _ => continue,
+            };
+            all = all + more - fewer;
+            if tier == Tier::Hot {
+                hot = hot + more - fewer;
+            }
+        }
+        self.segments_after(edits) <= SEGMENTS_MAX && hot <= HOT_TABLES_MAX && all <= TABLES_MAX
     }
 
     /// The version after `edits`, in order.
@@ -326,6 +347,31 @@ mod tests {
     fn a_table_holds_nothing_above_what_was_flushed() {
         let v = Version::new();
         let _ = v.apply(&[Edit::AddTable { tier: Tier::Hot, entry: table(v.next_table, 1) }]);
+    }
+
+    #[test]
+    fn edits_beyond_what_a_manifest_can_name_are_seen_before_they_are_applied() {
+        let lsn = Lsn::from_raw(1);
+        let add = |n: usize| {
+            let entry = table(TableNo::from_raw(n as u64), 1);
+            Edit::AddTable { tier: Tier::Hot, entry }
+        };
+        let full: Vec<_> = (1..=HOT_TABLES_MAX).map(add).collect();
+        let v = Version::new().apply(&[Edit::Durable { lsn }, Edit::Flush { last: lsn }]);
+        assert!(v.has_room(&full));
+        let v = v.apply(&full);
+        assert!(!v.has_room(&[add(HOT_TABLES_MAX + 1)]));
+        let oldest = v.tables.hot[..2].iter().map(|t| t.file).collect();
+        let merge = |new| Edit::MergeHot { old: oldest, new };
+        assert!(v.has_room(&[merge(vec![table(TableNo::from_raw(99), 1)]), add(HOT_TABLES_MAX + 1)]));
+        let segment =
+            |n: usize| Edit::Add { number: SegmentNo::from_raw(n as u64), file: FileUid::from_raw(n as u64) };
+        let segments: Vec<_> = (1..=SEGMENTS_MAX).map(segment).collect();
+        assert!(v.has_room(&segments));
+        let v = v.apply(&segments);
+        assert!(v.has_room(&[]) && !v.has_room(&[segment(SEGMENTS_MAX + 1)]));
+        let one_less = Edit::Drop { file: FileUid::from_raw(1) };
+        assert!(v.has_room(&[one_less, segment(SEGMENTS_MAX + 1)]));
     }
 
     #[test]

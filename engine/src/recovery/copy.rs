@@ -54,7 +54,7 @@ pub(super) async fn copy_forward(
     edits.push(Edit::Durable { lsn: log.last });
     edits.push(Edit::Add { number: segment.number, file: segment.file });
     if !version.has_room(&edits) {
-        return Err(Error::too_many_segments());
+        return Err(Error::too_many_files());
     }
     let next = version.apply(&edits);
 

@@ -12,6 +12,7 @@ use crate::wal::frame::{Frame, FrameKind, Link};
 use crate::wal::operation::{Operation, decode_commit};
 use crate::wal::scan::{Boundary, Scanned, Scanner, Stop, last_nonzero, stated_end};
 use crate::wal::segment::{SEGMENT_HEADER, SegmentId, verify_header};
+use crate::work::yield_now;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -490,17 +491,4 @@ async fn load(
     // What lies behind is let go, at the price of a copy where it is more than what frames are padded with.
     bytes = if bytes.len() - end > PAGE { Bytes::copy_from_slice(&bytes[..end]) } else { bytes.slice(..end) };
     Ok(Segment { id, bytes, len: read, scanned, cut })
-}
-
-/// Lets whoever else is ready on this thread go first.
-async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return std::task::Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }

@@ -56,8 +56,8 @@ impl Incarnation {
         }
         match self.brake(core) {
             Throttle::Stop => {
-                if let Some((error, _)) = core.flush_failed.as_ref().or(core.jobs.failed.as_ref()) {
-                    return Err(error.clone());
+                if let Some(error) = self.flush_is_blocked(core) {
+                    return Err(error);
                 }
                 let changes = core.room.changes;
                 drop(guard);

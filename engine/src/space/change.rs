@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) enum Refused {
     /// The space is fenced: nothing was done.
     Fenced,
-    /// The manifest lists as many segments as it can: nothing was done.
+    /// A manifest cannot name as many files as there would be: nothing was done.
     Full,
     /// It was not written and will never be seen. Trying again later is safe.
     NotWritten(IoError),

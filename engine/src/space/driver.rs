@@ -347,8 +347,13 @@ impl Incarnation {
             Role::Flusher => core.flushing = Flushing::Idle,
             Role::Worker => core.jobs.under_way = false,
         }
+        // The space is fenced: what was asked of its memory is not given back any more.
+        let asked = std::mem::take(&mut core.gives_back) | std::mem::take(&mut core.relieved);
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
+        if asked {
+            self.context.budget.relieved();
+        }
         if !matches!(role, Role::Driver) {
             // It ends once its last I/O has.
             self.wake_driver();

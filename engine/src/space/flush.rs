@@ -12,6 +12,7 @@ use crate::budget::Lender;
 use crate::env::IoError;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{FileUid, SegmentNo};
+use crate::limits::HOT_TABLES_MAX;
 use crate::manifest::{Edit, Tier};
 use crate::mutants;
 use crate::plan::capacity::pressure_of;
@@ -97,16 +98,23 @@ impl Incarnation {
     /// How writers are held back now.
     pub(super) fn brake(&self, core: &mut Core) -> Throttle {
         let most = self.context.config.memtable_bytes().saturating_mul(2);
-        if core.brake != Throttle::Stop && self.layers.read().active.bytes() >= most {
+        let heavy = || self.layers.read().active.bytes() >= most;
+        if core.brake != Throttle::Stop && heavy() {
             self.consider(core);
-            if self.layers.read().active.bytes() >= most {
-                if core.line.needs_spare() && core.preparing == Preparing::Nothing {
-                    core.preparing = Preparing::Segment(0);
-                }
-                return Throttle::Stop;
-            }
         }
-        core.brake
+        let stops = core.brake == Throttle::Stop || heavy();
+        if stops && core.line.needs_spare() && core.preparing == Preparing::Nothing {
+            // What is to be sealed may wait for it; where preparing one failed, a write asks anew.
+            core.preparing = Preparing::Segment(0);
+        }
+        if stops { Throttle::Stop } else { core.brake }
+    }
+
+    /// Why memtables are not flushed now, if something failed.
+    pub(super) fn flush_is_blocked(&self, core: &Core) -> Option<Error> {
+        let full = core.current.manifest.version.tables.hot.len() >= HOT_TABLES_MAX;
+        let jobs = core.jobs.failed.as_ref().filter(|_| full);
+        core.flush_failed.as_ref().or(jobs).map(|(error, _)| error.clone())
     }
 
     /// The flush to begin now, if there is one. Asks for the sync that it waits for.
@@ -131,8 +139,7 @@ impl Incarnation {
     /// [`Budget::relieved`]: crate::budget::Budget::relieved
     #[must_use]
     pub(super) fn settles_relief(&self, core: &mut Core) -> bool {
-        // Where a job over tables fails, hot may have no place for a flush.
-        let can = matches!(core.phase, Phase::Open) && core.flush_failed.is_none() && !core.jobs.has_failed();
+        let can = matches!(core.phase, Phase::Open) && self.flush_is_blocked(core).is_none();
         let sealed = !self.layers.read().under.sealed.is_empty();
         let prepares = core.preparing != Preparing::Nothing && core.line.needs_spare();
         let waits_for_write = !core.line.can_rotate() && !core.line.needs_spare();
@@ -152,7 +159,7 @@ impl Lender for Incarnation {
     fn lent(&self) -> u64 {
         let core = self.core();
         let no_log = core.backs_off && core.line.needs_spare();
-        let flushes = core.flush_failed.is_none() && !core.jobs.has_failed();
+        let flushes = self.flush_is_blocked(&core).is_none();
         let can = matches!(core.phase, Phase::Open) && flushes && !no_log;
         if can { self.layers.read().bytes() } else { 0 }
     }
@@ -199,8 +206,13 @@ pub(super) async fn flush(space: Arc<Incarnation>, plan: FlushPlan) {
             space.fence(&mut core, cause, &mut wakers);
             None
         }
-        Err(Failure::Refused(Refused::Fenced | Refused::Full)) => None,
+        Err(Failure::Refused(Refused::Fenced)) => None,
+        Err(Failure::Refused(Refused::Full)) => Some(Error::too_many_files()),
     };
+    if failed.is_none() && std::mem::take(&mut core.gives_back) {
+        // What was asked for is given back. Who needs more asks again: somebody else may hold the most by now.
+        core.relieved = true;
+    }
     let failed = failed.map(|error| error.in_space(&space.id));
     if let Some(error) = &failed {
         tracing::warn!(space = %space.id, error = %error, "a flush failed; it is tried again");

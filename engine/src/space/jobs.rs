@@ -36,10 +36,6 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.is_some()
-    }
-
     /// Whether one is to be tried again.
     pub(super) fn waits(&self) -> bool {
         self.failed.as_ref().is_some_and(|(_, at)| *at < Duration::MAX)
@@ -103,7 +99,8 @@ pub(super) async fn work(space: Arc<Incarnation>, plan: Plan) {
     core.jobs.under_way = false;
     core.jobs.look_again();
     let failed = match result {
-        Ok(()) | Err(Failure::Refused(Refused::Fenced | Refused::Full)) => None,
+        Ok(()) | Err(Failure::Refused(Refused::Fenced)) => None,
+        Err(Failure::Refused(Refused::Full)) => Some(Error::too_many_files()),
         Err(Failure::Abandoned(error)) => Some(error),
         Err(Failure::Refused(Refused::NotWritten(io))) => {
             let kind = if io.is_no_space() { ErrorKind::NoSpace } else { ErrorKind::Failed };

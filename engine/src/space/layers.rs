@@ -23,7 +23,7 @@ pub(crate) struct Layers {
 pub(crate) struct Under {
     /// The oldest first.
     pub(crate) sealed: Vec<Sealed>,
-    pub(crate) tables: LiveTables,
+    pub(crate) tables: Arc<LiveTables>,
     /// Counts changes, so that whoever comes back can see whether there was one.
     pub(crate) generation: u64,
 }
@@ -47,7 +47,7 @@ pub(crate) enum Look {
 
 impl Layers {
     pub(crate) fn new(active: Memtable, tables: &Tables) -> Layers {
-        let tables = LiveTables::of(tables, &LiveTables::default());
+        let tables = Arc::new(LiveTables::of(tables, &LiveTables::default()));
         Layers { active, under: Arc::new(Under { sealed: Vec::new(), tables, generation: 0 }) }
     }
 
@@ -132,7 +132,7 @@ impl Layers {
     /// Shows the tables of a new version.
     pub(crate) fn show(&mut self, tables: &Tables) {
         if !self.under.tables.are(tables) {
-            self.change(|under| under.tables = LiveTables::of(tables, &under.tables));
+            self.change(|under| under.tables = Arc::new(LiveTables::of(tables, &under.tables)));
         }
     }
 

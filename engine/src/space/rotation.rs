@@ -8,7 +8,7 @@ use crate::codec::align_up;
 use crate::env::{File, IoError};
 use crate::error::Error;
 use crate::ids::{Epoch, FileUid, Lsn};
-use crate::limits::{PAGE, SEGMENT_HARD_MAX};
+use crate::limits::{PAGE, SEGMENT_HARD_MAX, SEGMENTS_MAX};
 use crate::manifest::Edit;
 use crate::mutants;
 use crate::wal::commit::Spare;
@@ -48,7 +48,7 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
         }
         Err(Failure::Fenced) => {}
         Err(Failure::Full) => {
-            core.room.changed(Some(Error::too_many_segments().in_space(&space.id)), &mut wakers);
+            core.room.changed(Some(Error::too_many_files().in_space(&space.id)), &mut wakers);
         }
         Err(Failure::InDoubt(io)) => {
             space.fence(&mut core, Error::io("the log's files could not be made durable", io), &mut wakers);
@@ -63,7 +63,7 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
     let config = &space.context.config;
     let (version, made) = {
         let core = space.core();
-        if !core.current.manifest.version.has_room(&core.edits) {
+        if core.current.manifest.version.segments_after(&core.edits) >= SEGMENTS_MAX {
             return Err(Failure::Full);
         }
         (core.current.manifest.version.clone(), core.segments_made)

@@ -3,7 +3,7 @@
 //! Hot tables may overlap and are walked over all at once. Of each sorted run below only the table at hand is: where it
 //! ends the walk begins anew with the next one, so that a scan opens no more tables than it reads.
 use super::layers::Under;
-use super::tables::{LiveTable, Reads, value_of};
+use super::tables::{LiveTable, LiveTables, Reads, value_of};
 use crate::ids::Lsn;
 use crate::key::Key;
 use crate::memtable::{Direction, Value};
@@ -15,7 +15,10 @@ use std::sync::Arc;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Walk {
-    pub(super) under: Arc<Under>,
+    /// Of memtables it keeps none: they are to go when they are flushed, however long a scan rests.
+    tables: Arc<LiveTables>,
+    /// Of which they are the tables.
+    pub(super) generation: u64,
     direction: Direction,
     lsn: Lsn,
     /// Upwards no key at or above it is wanted, downwards none below it.
@@ -54,13 +57,14 @@ struct Window {
 impl Walk {
     /// Begins with the first key at or above `from`, or downwards below it, and goes on to `to`.
     pub(super) fn new(
-        under: Arc<Under>,
+        under: &Under,
         lsn: Lsn,
         direction: Direction,
         from: Option<Vec<u8>>,
         to: Option<Vec<u8>>,
     ) -> Walk {
-        Walk { under, direction, lsn, to, window: None, next: Some(from), head: None }
+        let (tables, generation) = (under.tables.clone(), under.generation);
+        Walk { tables, generation, direction, lsn, to, window: None, next: Some(from), head: None }
     }
 
     /// The key that comes next.
@@ -131,7 +135,7 @@ impl Walk {
             (Some(to), true) => t.entry.range.lower() < &to[..],
             (Some(to), false) => !t.entry.range.ends_by(to),
         };
-        let tables = &self.under.tables;
+        let tables = &self.tables;
         let mut found: Vec<_> = tables.hot.iter().filter(|t| reaches(t) && wanted(t)).collect();
         let mut end: Option<Vec<u8>> = None;
         for run in [&tables.warm, &tables.cold] {
