@@ -44,6 +44,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("seal-without-rotation", "a segment holds commits of two memtables"),
     ("sweep-takes-new-files", "files that this opening just made are swept as leftovers of an earlier one"),
     (
+        "scan-mixes-moments",
+        "a scan takes memory of now and tables of before: what was flushed between is in neither",
+    ),
+    (
         "engine-file-trusted",
         "`.engine` is believed although the process that wrote it may never have synced it",
     ),

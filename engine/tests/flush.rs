@@ -13,7 +13,11 @@ use std::path::Path;
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 async fn open(root: &Path) -> (Engine, Space) {
-    let tiers = TierOptions { memtable_bytes: 16 * 1024, ..TierOptions::default() };
+    open_with(root, 16 * 1024).await
+}
+
+async fn open_with(root: &Path, memtable_bytes: u64) -> (Engine, Space) {
+    let tiers = TierOptions { memtable_bytes, ..TierOptions::default() };
     let options =
         Options { durability: Durability::Process, segment_max: 64 * 1024, tiers, ..Options::default() };
     let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
@@ -132,4 +136,33 @@ async fn preconditions_see_tables() {
     let refused = write("first", Expected::Absent).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Rejected(Rejected::Precondition));
     engine.close().await.unwrap();
+}
+
+/// Enough is in memory that a scan comes back for more of it, after what it saw there went to tables.
+#[tokio::test]
+async fn a_scan_goes_on_over_memtables_that_were_flushed_under_it() {
+    for direction in [Direction::Ascending, Direction::Descending] {
+        let temp = tempfile::tempdir().unwrap();
+        let (engine, space) = open_with(temp.path(), 64 * 1024).await;
+        let key = |n: u32| format!("key {:04}", n * 7919 % 2000).into_bytes();
+        for n in 0..2000 {
+            space.put(key(n), [1]).await.unwrap();
+        }
+        assert!(space.memory_bytes() > 20 * 1024 && files(temp.path(), "hot") > 0, "in memory and in tables");
+        let mut scan = space.scan(Vec::new().., direction);
+        let mut found = vec![scan.next().await.unwrap().unwrap()];
+        for n in 0..2000 {
+            space.put(key(n), [2]).await.unwrap();
+        }
+        while let Some(entry) = scan.next().await.unwrap() {
+            found.push(entry);
+        }
+        if direction == Direction::Descending {
+            found.reverse();
+        }
+        assert_eq!(found.len(), 2000, "{direction:?}");
+        assert!(found.is_sorted_by(|a, b| a.0 < b.0) && found.iter().all(|(_, v)| v[..] == [1]));
+        drop(scan);
+        engine.close().await.unwrap();
+    }
 }

@@ -14,8 +14,10 @@ use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-/// Entries that a scan fetches at a time.
-const CHUNK: usize = 128;
+/// Entries that a scan fetches from memory at first; then twice as many each time, up to [`CHUNK_MAX`]. Many scans read
+/// few entries, and those that read many are to take the lock seldom.
+const CHUNK_MIN: usize = 8;
+const CHUNK_MAX: usize = 128;
 
 /// A view of a space that never changes, also across a fence. What it sees is kept until it is dropped, in memory or in
 /// tables. Once its opening has ended, as by a reopen, a read of tables may be answered with `Closed`.
@@ -80,6 +82,8 @@ pub struct Scan {
     direction: Direction,
     /// What memory holds next.
     memory: VecDeque<(Key, Seen)>,
+    /// How many entries are fetched next.
+    chunk: usize,
     /// Nothing comes from memory behind that.
     memory_ended: bool,
     /// Tables, of the same moment as `memory`: what a flush took from memory since is not in them yet.
@@ -105,7 +109,17 @@ impl Scan {
     ) -> Scan {
         let empty = is_empty_range(lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
         let memory = VecDeque::new();
-        Scan { snapshot, lower, upper, direction, memory, memory_ended: false, walk: None, ended: empty }
+        Scan {
+            snapshot,
+            lower,
+            upper,
+            direction,
+            memory,
+            chunk: CHUNK_MIN,
+            memory_ended: false,
+            walk: None,
+            ended: empty,
+        }
     }
 
     /// A scan over every key that begins with `prefix`.
@@ -178,10 +192,12 @@ impl Scan {
     fn fetch(&mut self) {
         let (lower, upper) = (self.lower.as_ref().map(Vec::as_slice), self.upper.as_ref().map(Vec::as_slice));
         let layers = self.snapshot.incarnation.layers.read();
-        let (found, ended) = layers.range(lower, upper, self.snapshot.lsn, self.direction, CHUNK);
+        let (found, ended) = layers.range(lower, upper, self.snapshot.lsn, self.direction, self.chunk);
+        self.chunk = (2 * self.chunk).min(CHUNK_MAX);
         let under = layers.under.clone();
         drop(layers);
-        if self.walk.as_ref().is_none_or(|walk| walk.under.generation != under.generation) {
+        let mixes = crate::mutants::on("scan-mixes-moments");
+        if self.walk.as_ref().is_none_or(|walk| walk.generation != under.generation && !mixes) {
             let above = |bound: Bound<&[u8]>| match bound {
                 Bound::Unbounded => None,
                 Bound::Included(key) => Some(key.to_vec()),
@@ -197,7 +213,7 @@ impl Scan {
                 Direction::Ascending => (above(lower), below(upper)),
                 Direction::Descending => (below(upper), above(lower)),
             };
-            let walk = || Walk::new(under.clone(), self.snapshot.lsn, self.direction, from, to);
+            let walk = || Walk::new(&under, self.snapshot.lsn, self.direction, from, to);
             self.walk = (!under.tables.is_empty()).then(walk);
         }
         if let Some((last, _)) = found.last() {
