@@ -193,6 +193,9 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
     rhythm.turns = WITHHELD_TURNS;
     if core.gives_back && space.settles_relief(core) {
         core.relieved = true;
+    }
+    if core.relieved {
+        // Whoever waits is told at once, not at the next tick.
         return Poll::Ready(Event::Work);
     }
     if !core.line.is_fenced() {
