@@ -38,6 +38,38 @@ pub struct Cursor {
     entry: Option<RawEntry>,
     /// The key of `entry`.
     key: Vec<u8>,
+    /// What lies in front of `entry`, as far as it was read to come there.
+    passed: Passed,
+}
+
+/// Entries of one block that were read on the way from a restart point, the last one first to go back to. Without
+/// it every step back would read them all again.
+#[derive(Debug, Default)]
+struct Passed {
+    /// Each with the place in `keys` where its key begins. Where one ends the next one begins, in the block too.
+    entries: Vec<(RawEntry, usize)>,
+    keys: Vec<u8>,
+}
+
+impl Passed {
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.keys.clear();
+    }
+
+    fn push(&mut self, entry: RawEntry, key: &[u8]) {
+        self.entries.push((entry, self.keys.len()));
+        self.keys.extend_from_slice(key);
+    }
+
+    /// Takes back the one that ends at `stop`, if that was the last one passed, and its key.
+    fn take(&mut self, stop: usize, key: &mut Vec<u8>) -> Option<RawEntry> {
+        let (entry, begin) = self.entries.pop_if(|(entry, _)| entry.next == stop)?;
+        key.clear();
+        key.extend_from_slice(&self.keys[begin..]);
+        self.keys.truncate(begin);
+        Some(entry)
+    }
 }
 
 /// The entry that a source stands at.
@@ -87,6 +119,7 @@ impl Cursor {
             block: None,
             entry: None,
             key: Vec::new(),
+            passed: Passed::default(),
         }
     }
 
@@ -191,6 +224,7 @@ impl Cursor {
 
     fn jump(&mut self, goal: Goal) -> Result<Step<bool>, Damage> {
         self.entry = None;
+        self.passed.clear();
         let table = self.table.clone();
         let Some(root) = table.root() else { return Ok(Step::Done(false)) };
         let partition = match &goal {
@@ -302,10 +336,15 @@ impl Cursor {
 
     /// Stands at the entry of the block that ends at `stop`, if there is one.
     fn last_in_front_of(&mut self, stop: usize) -> Result<bool, Malformed> {
+        if let Some(entry) = self.passed.take(stop, &mut self.key) {
+            self.entry = Some(entry);
+            return Ok(true);
+        }
         let block = self.block.as_ref().expect("an entry lies in a block");
         let Some(mut at) = block.restart_in_front_of(stop)? else { return Ok(false) };
         let mut before = None;
         self.key.clear();
+        self.passed.clear();
         loop {
             let entry = block.follow(at, &mut self.key, before)?;
             if entry.next >= stop {
@@ -313,6 +352,7 @@ impl Cursor {
                 return Ok(true);
             }
             (at, before) = (entry.next, Some(entry.lsn));
+            self.passed.push(entry, &self.key);
         }
     }
 
@@ -320,6 +360,7 @@ impl Cursor {
     fn enter_next_block(&mut self) -> bool {
         let (leaf, child) = (self.leaf.as_ref().expect("in a leaf"), self.child.expect("in a block"));
         self.block = None;
+        self.passed.clear();
         if child + 1 < leaf.count() {
             self.child = Some(child + 1);
             return true;
@@ -334,6 +375,7 @@ impl Cursor {
     fn enter_block_in_front(&mut self) -> bool {
         let child = self.child.expect("in a block");
         self.block = None;
+        self.passed.clear();
         if child > 0 {
             self.child = Some(child - 1);
             return true;

@@ -192,23 +192,23 @@ proptest! {
 
     #[test]
     fn a_cursor_seeks_from_anywhere_to_anywhere(
-        versions in versions(), seeks in prop::collection::vec((prop::collection::vec(0u8..6, 0..6), 0u64..32, any::<bool>(), 0usize..4), 1..12),
+        versions in versions(), seeks in prop::collection::vec((prop::collection::vec(0u8..6, 0..6), 0u64..32, any::<bool>(), prop::collection::vec(any::<bool>(), 0..8)), 1..12),
     ) {
         let (file, _) = build(TINY, &versions, &[]);
         for keep in KEEPS {
             let mut cursor = Cursor::new(open(&file, None, keep).unwrap());
-            for (key, n, before, steps) in &seeks {
+            for (key, n, before, moves) in &seeks {
                 let step = if *before { cursor.seek_before(key) } else { cursor.seek(key, Lsn::from_raw(*n)) };
                 settle(&file, &mut cursor, step.unwrap()).unwrap();
                 let behind = versions.iter().position(|(k, m, _)| (&k[..], std::cmp::Reverse(*m)) >= (&key[..], std::cmp::Reverse(*n)));
                 let in_front = versions.iter().rposition(|(k, ..)| k < key);
                 let mut expected = if *before { in_front } else { behind };
                 prop_assert_eq!(at(&file, &cursor).unwrap(), expected.map(|i| versions[i].clone()));
-                for _ in 0..*steps {
+                for forward in moves {
                     let Some(i) = expected else { break };
-                    let step = if *before { cursor.forward() } else { cursor.back() };
+                    let step = if *forward { cursor.forward() } else { cursor.back() };
                     settle(&file, &mut cursor, step.unwrap()).unwrap();
-                    expected = if *before { (i + 1 < versions.len()).then_some(i + 1) } else { i.checked_sub(1) };
+                    expected = if *forward { (i + 1 < versions.len()).then_some(i + 1) } else { i.checked_sub(1) };
                     prop_assert_eq!(at(&file, &cursor).unwrap(), expected.map(|i| versions[i].clone()));
                 }
             }
