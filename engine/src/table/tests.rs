@@ -221,6 +221,38 @@ proptest! {
     }
 }
 
+/// Blocks that look all the same, so that what was remembered of one of them would pass for another's.
+#[test]
+fn a_cursor_remembers_nothing_of_another_block() {
+    let shape = Shape { block: 160, interval: 16, ..TINY };
+    let versions: Vec<Version> = (100..220u64).map(|i| (format!("{i}").into_bytes(), i, None)).collect();
+    let (file, _) = build(shape, &versions, &[]);
+    let table = open(&file, None, Keep::Tail(1 << 20)).unwrap();
+    assert!(table.kept(0).unwrap().1.count() > 4, "entries of several blocks");
+    let stand = |cursor: &Cursor| at(&file, cursor).unwrap().map(|version| version.1 - 100);
+    for from in [30, 40, 55] {
+        for (back, forward) in (1..12).flat_map(|back| (1..40).map(move |forward| (back, forward))) {
+            let mut cursor = Cursor::new(table.clone());
+            let step = cursor.seek(&versions[from].0, Lsn::from_raw(1000)).unwrap();
+            settle(&file, &mut cursor, step).unwrap();
+            let moves = [(false, back), (true, forward), (false, back)];
+            let mut expected = from as u64;
+            for forward in moves.into_iter().flat_map(|(forward, n)| std::iter::repeat_n(forward, n)) {
+                let step = if forward { cursor.forward() } else { cursor.back() };
+                settle(&file, &mut cursor, step.unwrap()).unwrap();
+                expected = if forward { expected + 1 } else { expected - 1 };
+                assert_eq!(stand(&cursor), Some(expected), "from {from}: {back} back, {forward} forward");
+            }
+            // The same key again, in a block that is at hand: what was passed on another way counts no more.
+            let step = cursor.seek(&versions[from].0, Lsn::from_raw(1000)).unwrap();
+            settle(&file, &mut cursor, step).unwrap();
+            let step = cursor.back().unwrap();
+            settle(&file, &mut cursor, step).unwrap();
+            assert_eq!(stand(&cursor), Some(from as u64 - 1));
+        }
+    }
+}
+
 fn small() -> (Bytes, TableMeta, Vec<Version>) {
     let versions: Vec<Version> = (0..30u64)
         .map(|i| {
