@@ -7,6 +7,7 @@
 //! they hold. Bytes are accounted exactly: as [`entry_cost`] says above, as the arrays take below.
 //!
 //! A memtable that is sealed changes no more: nothing of it is collected until it is flushed.
+use crate::config::Amount;
 use crate::ids::Lsn;
 use crate::key::Key;
 use bytes::Bytes;
@@ -73,6 +74,41 @@ pub fn entry_cost(key: usize, value: usize) -> u64 {
     (key + value) as u64 + VERSION_OVERHEAD
 }
 
+/// Versions, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Tally {
+    versions: u64,
+    /// Those that are no tombstones.
+    values: u64,
+    /// Bytes of keys and values.
+    payload: u64,
+}
+
+impl Tally {
+    /// One more, with a key and a value of these lengths.
+    fn add(&mut self, key: usize, value: Option<usize>) {
+        self.versions += 1;
+        self.values += u64::from(value.is_some());
+        self.payload += (key + value.unwrap_or(0)) as u64;
+    }
+
+    /// One less.
+    fn remove(&mut self, key: usize, value: Option<usize>) {
+        self.versions -= 1;
+        self.values -= u64::from(value.is_some());
+        self.payload -= (key + value.unwrap_or(0)) as u64;
+    }
+
+    fn tombstones(&self) -> u64 {
+        self.versions - self.values
+    }
+
+    /// What they are accounted with.
+    fn cost(&self) -> u64 {
+        self.payload + self.versions * VERSION_OVERHEAD
+    }
+}
+
 #[derive(Debug, Default)]
 struct Version {
     lsn: Lsn,
@@ -129,8 +165,8 @@ pub struct Memtable {
     /// What the log held when the space was opened.
     base: Run,
     map: BTreeMap<Key, Versions>,
-    /// What the versions in `map` cost.
-    bytes: u64,
+    /// The versions in `map`, together.
+    tally: Tally,
     last: Lsn,
     durable: Lsn,
     underneath: Underneath,
@@ -196,7 +232,20 @@ impl Memtable {
     /// What all versions cost together.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes + self.base.bytes()
+        self.tally.cost() + self.base.bytes()
+    }
+
+    /// What all versions hold together: values, and bytes of keys and values, those of tombstones too.
+    #[must_use]
+    pub fn holds(&self) -> Amount {
+        let base = self.base.tally();
+        Amount { entries: self.tally.values + base.values, bytes: self.tally.payload + base.payload }
+    }
+
+    /// Tombstones in it.
+    #[must_use]
+    pub fn tombstones(&self) -> u64 {
+        self.tally.tombstones() + self.base.tally().tombstones()
     }
 
     /// Notes that `lsn` was committed; its operations follow by [`Memtable::apply`].
@@ -208,7 +257,7 @@ impl Memtable {
     /// Adds a version at the LSN begun last.
     pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) {
         let lsn = self.last;
-        self.bytes += entry_cost(key.len(), value.map_or(0, <[u8]>::len));
+        self.tally.add(key.len(), value.map(<[u8]>::len));
         let version = Version { lsn, value: value.map(Value::copy_from) };
         match self.map.entry(key.into()) {
             Entry::Vacant(entry) => {
@@ -345,13 +394,13 @@ impl Memtable {
         if versions.at(floor).is_some() {
             self.base.remove(key);
         }
-        let cost = |v: &Version| entry_cost(key.len(), v.value.as_ref().map_or(0, |v| v.len()));
+        let tally = &mut self.tally;
+        let mut drop = |v: Version| tally.remove(key.len(), v.value.as_ref().map(|v| v.len()));
         let tombstones_go = self.underneath == Underneath::Nothing;
         if versions.newest.lsn <= floor {
-            self.bytes -= versions.older.iter().map(cost).sum::<u64>();
-            versions.older = Vec::new();
+            std::mem::take(&mut versions.older).into_iter().for_each(&mut drop);
             if versions.newest.value.is_none() && tombstones_go {
-                self.bytes -= cost(&versions.newest);
+                drop(std::mem::take(&mut versions.newest));
                 self.map.remove(key);
             }
             return;
@@ -360,7 +409,7 @@ impl Memtable {
         // is a tombstone, since then nothing is left for it to hide.
         let Some(seen) = versions.older.iter().rposition(|v| v.lsn <= floor) else { return };
         let drop_to = seen + usize::from(versions.older[seen].value.is_none() && tombstones_go);
-        self.bytes -= versions.older.drain(..drop_to).map(|v| cost(&v)).sum::<u64>();
+        versions.older.drain(..drop_to).for_each(drop);
         if versions.older.is_empty() {
             versions.older = Vec::new();
         }
@@ -440,11 +489,12 @@ mod tests {
         assert_eq!(get(&m, "k", 1), Some("aaa".into()), "pinned");
         m.unpin(lsn(1));
         assert_eq!((get(&m, "k", 1), get(&m, "k", 2)), (None, Some("b".into())));
-        assert_eq!(m.bytes(), entry_cost(1, 1));
+        assert_eq!((m.bytes(), m.holds()), (entry_cost(1, 1), Amount { entries: 1, bytes: 2 }));
         put(&mut m, 3, "k", None);
+        assert_eq!((m.tombstones(), m.holds()), (1, Amount { entries: 1, bytes: 3 }));
         assert_eq!(get(&m, "k", 2), Some("b".into()), "not durable yet: a fence would read here");
         m.set_durable(lsn(3));
-        assert_eq!((m.bytes(), m.map.len()), (0, 0));
+        assert_eq!((m.bytes(), m.map.len(), m.tally), (0, 0, Tally::default()));
     }
 
     #[test]

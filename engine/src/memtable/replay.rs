@@ -214,6 +214,7 @@ impl Sorting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Amount;
     use crate::memtable::{Direction, Value};
     use proptest::prelude::*;
     use std::ops::Bound;
@@ -346,6 +347,23 @@ mod tests {
             for (key, _) in &changes {
                 prop_assert_eq!(found.get(key, found.last()), table.get(key, table.last()));
                 prop_assert_eq!(found.newest(key), table.newest(key));
+            }
+            let mut found = found;
+            for (n, (key, value)) in changes.iter().enumerate() {
+                let all: Vec<_> = versions(&found)
+                    .into_iter()
+                    .flat_map(|(key, all)| all.into_iter().map(move |v| (key.len(), v.1)))
+                    .collect();
+                let values: Vec<_> = all.iter().filter_map(|(_, v)| v.as_ref().map(Vec::len)).collect();
+                let bytes = all.iter().map(|(key, _)| key).sum::<usize>() + values.iter().sum::<usize>();
+                prop_assert_eq!(found.holds(), Amount { entries: values.len() as u64, bytes: bytes as u64 });
+                prop_assert_eq!(found.tombstones(), (all.len() - values.len()) as u64);
+                // Once more, the other way round, so that some hide what was replayed.
+                found.begin(found.last().advance(1));
+                found.apply(key, value.as_ref().map_or(Some(&b"again"[..]), |_| None));
+                if n % 3 == 0 {
+                    found.set_durable(found.last());
+                }
             }
         }
     }

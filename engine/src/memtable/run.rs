@@ -3,7 +3,7 @@
 //! Nothing is copied: a slot says where in which segment's bytes a key and its value lie. Everything in a run is
 //! durable, so of each key it holds one version: a tombstone only where something older is underneath. A key goes when a newer version of it can be seen
 //! by every reader; its bytes go when the run is packed, which it is once less than half of what it holds is alive.
-use super::{Seen, Value};
+use super::{Seen, Tally, Value};
 use crate::ids::Lsn;
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -47,8 +47,13 @@ impl Slot {
         usize::from(self.key) + 1
     }
 
+    /// The length of its value; `None` for a tombstone.
+    fn value(&self) -> Option<usize> {
+        (self.value != TOMBSTONE).then_some(self.value as usize)
+    }
+
     pub(super) fn value_len(&self) -> usize {
-        if self.value == TOMBSTONE { 0 } else { self.value as usize }
+        self.value().unwrap_or(0)
     }
 
     fn payload(&self) -> u64 {
@@ -79,15 +84,16 @@ pub(super) struct Run {
     /// Slots of each block that are not gone.
     there: Vec<u8>,
     chunks: Vec<Bytes>,
-    /// Bytes of keys and values that are alive.
-    alive: u64,
+    /// What is alive.
+    alive: Tally,
     gone: usize,
 }
 
 impl Run {
     /// A run of `slots`, ascending by key, in `chunks`; all keys begin with `shared`.
     pub(super) fn new(shared: Vec<u8>, slots: Vec<Slot>, chunks: Vec<Bytes>) -> Run {
-        let alive = slots.iter().map(Slot::payload).sum();
+        let mut alive = Tally::default();
+        slots.iter().for_each(|s| alive.add(s.key_len(), s.value()));
         let mut run = Run { shared, slots, chunks, alive, ..Run::default() };
         if run.is_sparse() {
             run.pack();
@@ -111,6 +117,11 @@ impl Run {
     /// Memory that it takes.
     pub(super) fn bytes(&self) -> u64 {
         (self.slots.len() * size_of::<Slot>()) as u64 + self.held()
+    }
+
+    /// What is in it.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.alive
     }
 
     fn held(&self) -> u64 {
@@ -175,7 +186,7 @@ impl Run {
     /// Forgets `key`, if it is there.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let Some(i) = self.find(key) else { return };
-        self.alive -= self.slots[i].payload();
+        self.alive.remove(self.slots[i].key_len(), self.slots[i].value());
         self.slots[i].lsn = Lsn::ZERO;
         self.there[i / STRIDE] -= 1;
         self.gone += 1;
@@ -186,7 +197,7 @@ impl Run {
     }
 
     fn is_sparse(&self) -> bool {
-        self.alive * 2 < self.held()
+        self.alive.payload * 2 < self.held()
     }
 
     /// Drops the slots that are gone, and copies what is alive out of chunks that are mostly dead.
