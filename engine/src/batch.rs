@@ -1,4 +1,5 @@
 //! A batch: several operations that are in or out as a whole.
+use crate::config::Amount;
 use crate::error::{Error, Rejected, Result};
 use crate::ids::Lsn;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, KEY_MAX, VALUE_MAX};
@@ -78,7 +79,7 @@ impl<'a> Operations<'a> {
             return Err(Error::rejected(Rejected::Batch, format!("a batch of {} operations", self.len()))
                 .expected(format!("1..={BATCH_OPS_MAX} operations")));
         }
-        let mut sizes = Sizes { encoded: 0, memory: 0, puts: false };
+        let mut sizes = Sizes { encoded: 0, memory: 0, puts: false, adds: Amount::default() };
         let mut bad = None;
         self.for_each(|op| {
             let value = match op {
@@ -88,6 +89,8 @@ impl<'a> Operations<'a> {
             sizes.encoded += op.encoded_len();
             sizes.memory += crate::memtable::entry_cost(op.key().len(), value.map_or(0, <[u8]>::len));
             sizes.puts |= value.is_some();
+            sizes.adds.entries += u64::from(value.is_some());
+            sizes.adds.bytes += (op.key().len() + value.map_or(0, <[u8]>::len)) as u64;
             if bad.is_none() {
                 bad = check_operation(op.key(), value).err();
             }
@@ -109,6 +112,8 @@ pub(crate) struct Sizes {
     pub(crate) encoded: usize,
     pub(crate) memory: u64,
     pub(crate) puts: bool,
+    /// What it adds to what the space holds.
+    pub(crate) adds: Amount,
 }
 
 fn check_operation(key: &[u8], value: Option<&[u8]>) -> Result<()> {

@@ -63,7 +63,7 @@ pub const TABLES_MAX: usize = 4096;
 pub const HOT_TABLES_MAX: usize = 64;
 const _: () = assert!(HOT_TABLES_MAX < TABLES_MAX, "a full hot tier leaves room for the others");
 /// Longest entry of a table in a manifest: its numbers, and two bounds with their lengths.
-pub const TABLE_ENTRY_MAX: usize = 108 + 2 * (2 + BOUND_MAX);
+pub const TABLE_ENTRY_MAX: usize = 112 + 2 * (2 + BOUND_MAX);
 /// Longest manifest body in bytes; a decoder refuses more before it allocates.
 pub const MANIFEST_MAX: usize = 4 * 1024 * 1024;
 const _: () = assert!(

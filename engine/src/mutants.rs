@@ -43,6 +43,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("newer-table-moves-first", "the newest hot tables move down before older ones"),
     ("seal-without-rotation", "a segment holds commits of two memtables"),
     ("sweep-takes-new-files", "files that this opening just made are swept as leftovers of an earlier one"),
+    ("room-not-looked-for", "a put is refused while merges could still make room"),
+    ("quota-not-rebuilt", "an opening believes that nothing of the limits is used up until tables change"),
     (
         "scan-mixes-moments",
         "a scan takes memory of now and tables of before: what was flushed between is in neither",

@@ -205,6 +205,13 @@ fn tiers(seed: u64) -> TierOptions {
         tiers.hot_capacity.entries = d.pick(&[4, 12, 40, 100_000]);
         tiers.warm_capacity.entries = tiers.hot_capacity.entries.max(d.pick(&[8, 24, 1_000_000]));
     }
+    let mut d = Draw::new(mix(seed, 0x0_70A));
+    if d.chance(1, 8) {
+        tiers.quota_bytes = d.pick(&[1024, 4096, 16 * 1024]);
+    }
+    if d.chance(1, 8) && tiers.warm_capacity.entries < 100 {
+        tiers.cold_capacity.entries = tiers.warm_capacity.entries.max(d.pick(&[10, 25, 40]));
+    }
     tiers
 }
 

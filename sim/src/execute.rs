@@ -138,16 +138,15 @@ impl Execution {
     async fn quiet_phase(&mut self) {
         let story = self.story.clone();
         let world = &story.world;
+        story.shared().is_quiet = true;
         world.set_faults(&bulkhead_fault_injection::FaultPlan::crashes_only());
         if self.last.is_none() {
             world.crash_now();
         }
         self.cut(How::Power);
-        let put = |space| Step::Client {
-            space,
-            client: 0,
-            op: Op::Put { key: 1, len: 40, wait: plan::Wait::Power },
-        };
+        let (key, len) = plan::PUT_IN_PEACE;
+        let put =
+            |space| Step::Client { space, client: 0, op: Op::Put { key, len, wait: plan::Wait::Power } };
         let steps: Vec<Step> = (0..story.len()).map(|i| put(i as u16)).collect();
         let get =
             |space| Step::Client { space, client: 1, op: Op::Scan { from: 0, to: 4, backwards: false } };

@@ -12,6 +12,7 @@ pub enum Guarantee {
     G6FailedSync,
     G7Determinism,
     G9Liveness,
+    G10Bounded,
     /// A rule of the seam: the program did what no disk allows it to rely on.
     Contract,
 }

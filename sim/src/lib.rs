@@ -24,6 +24,8 @@ pub mod failure;
 #[cfg(madsim)]
 pub mod hunt;
 #[cfg(madsim)]
+pub mod limits;
+#[cfg(madsim)]
 pub mod manifests;
 #[cfg(madsim)]
 pub mod model;

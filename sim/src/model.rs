@@ -280,6 +280,11 @@ impl Model {
         versions[..at].last()?.1
     }
 
+    /// All versions, by key.
+    pub fn versions(&self) -> impl Iterator<Item = (&u16, &Vec<(u64, Option<Content>)>)> {
+        self.versions.iter()
+    }
+
     /// The commit that wrote what `key` holds now.
     #[must_use]
     pub fn written_by(&self, key: u16) -> Option<u64> {

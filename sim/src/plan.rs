@@ -235,6 +235,9 @@ impl Run {
     }
 }
 
+/// Key and length of the put that every space is given in the quiet phase.
+pub const PUT_IN_PEACE: (u16, u32) = (1, 40);
+
 /// Groups that keys are in, by prefix.
 pub const KEY_GROUPS: u8 = 5;
 

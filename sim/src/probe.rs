@@ -74,6 +74,12 @@ probes! {
     /// Commits lay in tables and in the log.
     TablesAndLog = "opened with tables and a log";
     Busy = "busy";
+    /// A put was refused since its space was full.
+    Full = "put refused by a limit";
+    /// Likewise, in peace, with nothing in the space that is not needed.
+    FullForGood = "full in peace";
+    /// A put was let in although more was written than fits.
+    RoomFound = "room found for a put";
     CorruptReported = "corruption reported";
     FailedReported = "failed opening reported";
     UnknownTold = "unknown outcome told";

@@ -34,6 +34,8 @@ pub struct Shared {
     pub troubled: bool,
     /// Tasks of the boot that did not end yet.
     pub running: usize,
+    /// Faults rest, and no client is left but those that look whether all is well.
+    pub is_quiet: bool,
     /// The engine is open and clients run.
     pub is_open: bool,
     /// Errors of each owner by the last power cut.
@@ -142,6 +144,7 @@ impl Story {
                 // A creation whose last sync failed left the name behind.
                 doing == Doing::Creating && self.is_anybody_struck()
             }
+            ErrorKind::Rejected(Rejected::QuotaExceeded) => self.may_be_full(space),
             ErrorKind::Rejected(_) => false,
         };
         if e.space().is_some_and(|s| *s != id) {

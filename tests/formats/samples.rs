@@ -121,6 +121,7 @@ fn table(number: u64, range: KeyRange) -> TableEntry {
         entries: 100 + number,
         tombstones: 20 + number,
         range_tombstones: number,
+        hidden: number / 2,
         bytes: 5000 + number,
         lowest: Lsn::from_raw(number),
         highest: lsn(3),

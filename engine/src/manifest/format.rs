@@ -21,9 +21,9 @@
 //!     tables     { table } *, hot oldest first, then warm and cold by key
 //! table :=
 //!  0 number u64 · 8 file u64 · 16 origin [u8;16] · 32 len u64 · 40 footer crc u32 · 44 priority i32
-//! 48 entries u64 · 56 tombstones u64 · 64 range tombstones u64 · 72 bytes u64
-//! 80 lowest LSN u64 · 88 highest LSN u64 · 96 touched u64, milliseconds since the Unix epoch
-//! 104 lower bound u16 length, bytes · upper bound u16 length (0xffff: the end of all keys), bytes
+//! 48 entries u64 · 56 tombstones u64 · 64 range tombstones u64 · 72 hidden u64 · 80 bytes u64
+//! 88 lowest LSN u64 · 96 highest LSN u64 · 104 touched u64, milliseconds since the Unix epoch
+//! 112 lower bound u16 length, bytes · upper bound u16 length (0xffff: the end of all keys), bytes
 //! ```
 use super::tables::{TableEntry, Tables, Tier};
 use super::version::{EpochEnd, SegmentEnd, SegmentEntry, Version};
@@ -141,7 +141,7 @@ fn encode_table(c: &mut Vec<u8>, t: &TableEntry) {
     c.extend_from_slice(&t.len.to_le_bytes());
     c.extend_from_slice(&t.footer_crc.to_le_bytes());
     c.extend_from_slice(&t.priority.to_le_bytes());
-    let numbers = [t.entries, t.tombstones, t.range_tombstones, t.bytes];
+    let numbers = [t.entries, t.tombstones, t.range_tombstones, t.hidden, t.bytes];
     for n in numbers.into_iter().chain([t.lowest.raw(), t.highest.raw(), t.touched_ms]) {
         c.extend_from_slice(&n.to_le_bytes());
     }
@@ -235,7 +235,8 @@ fn decode_table(r: &mut Reader<'_>) -> Option<TableEntry> {
     let origin = SpaceUid(r.array()?);
     let (len, footer_crc) = (r.u64()?, r.u32()?);
     let priority = i32::from_le_bytes(r.array()?);
-    let (entries, tombstones, range_tombstones, bytes) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+    let (entries, tombstones, range_tombstones) = (r.u64()?, r.u64()?, r.u64()?);
+    let (hidden, bytes) = (r.u64()?, r.u64()?);
     let (lowest, highest) = (Lsn::from_raw(r.u64()?), Lsn::from_raw(r.u64()?));
     let touched_ms = r.u64()?;
     Some(TableEntry {
@@ -248,6 +249,7 @@ fn decode_table(r: &mut Reader<'_>) -> Option<TableEntry> {
         entries,
         tombstones,
         range_tombstones,
+        hidden,
         bytes,
         lowest,
         highest,
@@ -281,6 +283,7 @@ mod tests {
             entries: 5,
             tombstones: 2,
             range_tombstones: 1,
+            hidden: 1,
             bytes: 123,
             lowest: Lsn::from_raw(3),
             highest: Lsn::from_raw(9),

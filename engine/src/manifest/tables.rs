@@ -68,6 +68,9 @@ pub struct TableEntry {
     /// Those of them that are tombstones.
     pub tombstones: u64,
     pub range_tombstones: u64,
+    /// Versions that are not the newest of their key in it: what only snapshots needed when it was written. Of what is left
+    /// of a table, at most so many.
+    pub hidden: u64,
     /// Bytes of keys and values.
     pub bytes: u64,
     /// Lowest LSN of any version or range delete; may be lower than what is left in the range.
@@ -97,6 +100,9 @@ impl TableEntry {
     fn check(&self) -> Result<(), &'static str> {
         if self.tombstones > self.entries {
             return Err("a table's tombstones are among its entries");
+        }
+        if self.hidden > self.entries {
+            return Err("a table's hidden versions are among its entries");
         }
         if self.lowest > self.highest {
             return Err("a table's lowest LSN is not above its highest");
@@ -271,6 +277,7 @@ mod tests {
             entries: 10,
             tombstones: 1,
             range_tombstones: 0,
+            hidden: 0,
             bytes: 100,
             lowest: Lsn::from_raw(1),
             highest: Lsn::from_raw(9),

@@ -304,6 +304,7 @@ mod tests {
             entries: 2,
             tombstones: 0,
             range_tombstones: 0,
+            hidden: 0,
             bytes: 10,
             lowest: Lsn::from_raw(1),
             highest: Lsn::from_raw(highest),

@@ -79,6 +79,42 @@ pub struct QuotaExceeded {
     pub most: Amount,
 }
 
+impl QuotaExceeded {
+    /// Whether `adds` would fit if nothing else were there.
+    #[must_use]
+    pub fn could_fit(&self, adds: Amount) -> bool {
+        adds.fits(self.most)
+    }
+}
+
+/// Whether puts find room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Puts {
+    Fit,
+    /// Some do not, and wait until what is not needed any more was merged away.
+    Wait,
+}
+
+/// What a space with these tables, and `memory` in its memtables, still takes: [`admit`] lets in whatever fits.
+#[must_use]
+pub fn left(tiers: &Tiers, tables: &Tables, memory: Amount) -> Amount {
+    let o = tiers.get();
+    if pressure_of(o, tables, Tier::Cold) == Pressure::Full {
+        return Amount::default();
+    }
+    let (all, most) = together(o, tables, memory);
+    let left = most.minus(all);
+    let quota = if o.quota_bytes > 0 { o.quota_bytes.saturating_sub(all.bytes) } else { u64::MAX };
+    Amount { bytes: left.bytes.min(quota), ..left }
+}
+
+/// What all tiers and `memory` hold together, and what all tiers may hold.
+fn together(o: &TierOptions, tables: &Tables, memory: Amount) -> (Amount, Amount) {
+    let all = Tier::ALL.into_iter().fold(memory, |sum, t| sum.plus(used(tables.tier(t))));
+    let most = Tier::ALL.into_iter().fold(Amount::default(), |sum, t| sum.plus(capacity(o, t)));
+    (all, most)
+}
+
 /// Whether a space with these tables, and `memory` in its memtables, takes a batch whose puts are `incoming`. Deletes are
 /// not asked about: they always go on.
 ///
@@ -90,8 +126,7 @@ pub fn admit(tiers: &Tiers, tables: &Tables, memory: Amount, incoming: Amount) -
     if pressure(o, cold, o.cold_capacity) == Pressure::Full {
         return Err(QuotaExceeded { limit: Limit::Cold, used: cold, most: o.cold_capacity });
     }
-    let all = Tier::ALL.into_iter().fold(memory.plus(incoming), |sum, t| sum.plus(used(tables.tier(t))));
-    let most = Tier::ALL.into_iter().fold(Amount::default(), |sum, t| sum.plus(capacity(o, t)));
+    let (all, most) = together(o, tables, memory.plus(incoming));
     if !all.fits(most) {
         return Err(QuotaExceeded { limit: Limit::Tiers, used: all, most });
     }

@@ -1,10 +1,11 @@
 //! Which job comes next.
 //!
 //! In this order: where cold is full, deletes come down, which makes room; hot tables merge when there are too many; a tier
-//! under pressure gives down, the fuller one first and of two equal ones the lower, which makes room for the other; what
-//! was not touched for long moves down; what is read often is copied up. Every job takes keys down for good, or lessens the
+//! under pressure gives down, the fuller one first and of two equal ones the lower, which makes room for the other; while
+//! puts wait for room, whatever may hide something moves down to meet it; what was not touched for long moves down; a table
+//! of which much was only needed by snapshots that are gone is written anew; what is read often is copied up. Every job takes keys down for good, or lessens the
 //! number of hot tables, or uses up what asked for it, and none asks for another upwards: planning comes to an end.
-use super::capacity::{Pressure, capacity, pressure_of, used};
+use super::capacity::{Pressure, Puts, capacity, pressure_of, used};
 use super::{Below, Facts, MergePlan, MovePlan, Plan, Take, promote};
 use crate::config::Amount;
 use crate::key::KeyRange;
@@ -18,7 +19,9 @@ pub fn next(f: &Facts<'_>) -> Option<Plan> {
         .map(Plan::Move)
         .or_else(|| crowded(f))
         .or_else(|| pressed(f).map(Plan::Move))
+        .or_else(|| hiding(f).map(Plan::Move))
         .or_else(|| aged(f).map(Plan::Move))
+        .or_else(|| worn(f).map(Plan::Move))
         .or_else(|| promote::plan(f).map(Plan::Promote))
 }
 
@@ -127,6 +130,68 @@ fn deletes(f: &Facts<'_>) -> Option<MovePlan> {
     }
     let run = vec![tables.warm.iter().filter(waits).max_by_key(|t| t.tombstones)?];
     slice(f, Tier::Warm, &run, run[0].range.lower(), Take::Deletes, most)
+}
+
+/// Puts wait for room: tables that may hold or hide versions which nobody needs meet what lies below. Of two tiers the
+/// lower one comes first, which makes room for the other.
+fn hiding(f: &Facts<'_>) -> Option<MovePlan> {
+    if f.puts == Puts::Fit {
+        return None;
+    }
+    let tables = &f.version.tables;
+    let meets = |t: &TableEntry, other: &TableEntry| t.file != other.file && t.range.overlaps(&other.range);
+    let hides = |t: &TableEntry, others: &[TableEntry]| {
+        t.tombstones + t.range_tombstones > 0 || others.iter().any(|other| meets(t, other))
+    };
+    let warm = tables.warm.iter().filter(|t| hides(t, &tables.cold)).min_by_key(|t| least(f, t));
+    let of_warm =
+        warm.and_then(|t| slice(f, Tier::Warm, &[t], t.range.lower(), Take::All, room(f, Tier::Cold)?));
+    of_warm.or_else(|| {
+        let hides = |t: &TableEntry| [&tables.hot, &tables.warm, &tables.cold].iter().any(|o| hides(t, o));
+        // Also where only newer ones do: these wait for the older ones.
+        tables.hot.iter().any(hides).then(|| down(f, Tier::Hot)).flatten()
+    })
+}
+
+/// Share of a table, in percent, from which it is written anew to be rid of what nobody reads.
+const WORN_PERCENT: u64 = 25;
+
+/// A table of which much, or while puts wait anything, was kept for readers that are gone.
+fn worn(f: &Facts<'_>) -> Option<MovePlan> {
+    let percent = if f.puts == Puts::Wait { 0 } else { WORN_PERCENT };
+    let is_worn = |tier, t: &&TableEntry| {
+        let vain = vain(f, tier, t);
+        vain > 0 && vain * 100 >= percent * (t.entries + t.range_tombstones)
+    };
+    let worst = |tier| {
+        let run = f.version.tables.tier(tier).iter().filter(|t| is_worn(tier, t));
+        run.max_by_key(|t| vain(f, tier, t)).map(|t| rewrite(f, tier, t))
+    };
+    worst(Tier::Cold).or_else(|| worst(Tier::Warm))
+}
+
+/// How many versions of `t` go for certain if it is written anew where it is: at most, for what is left of a table.
+fn vain(f: &Facts<'_>, tier: Tier, t: &TableEntry) -> u64 {
+    let deletes = if tier.lower().is_none() { t.tombstones + t.range_tombstones } else { 0 };
+    if t.highest <= f.floor { t.hidden + deletes } else { 0 }
+}
+
+/// The table `t` of a run written anew: a move into its tier with nothing from above.
+fn rewrite(f: &Facts<'_>, tier: Tier, t: &TableEntry) -> MovePlan {
+    let tables = &f.version.tables;
+    MovePlan {
+        from: if tier == Tier::Cold { Tier::Warm } else { Tier::Hot },
+        to: tier,
+        upper: Vec::new(),
+        lower: vec![t.file],
+        take: Take::All,
+        most: Amount::default(),
+        below: Below::of(tier.lower().map_or(&[][..], |tier| tables.tier(tier)).iter(), &t.range),
+        table_bytes: table_bytes(f.tiers.get().table_bytes, tables.tier(tier)),
+        writes: t.bytes,
+        frees: t.len,
+        range: t.range.clone(),
+    }
 }
 
 /// What nobody touched for long moves down while there is ample room.
@@ -239,7 +304,7 @@ fn table_bytes(aim: u64, tier: &[TableEntry]) -> u64 {
 mod tests {
     use super::*;
     use crate::config::{TierOptions, Tiers};
-    use crate::ids::FileUid;
+    use crate::ids::{FileUid, Lsn};
     use crate::manifest::{Tables, Version};
     use crate::plan::model::entry;
     use std::collections::{BTreeMap, BTreeSet};
@@ -266,7 +331,9 @@ mod tests {
             now_ms,
             accessed: &accessed,
             barren: &BTreeSet::new(),
+            floor: Lsn::from_raw(10),
             wanted: &[],
+            puts: Puts::Fit,
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Sealing rotates the log, so that a segment never spans two memtables; memtables are flushed in order; a flush is
 //! installed only once the log is synced up to its last LSN.
-use super::capacity::Pressure;
+use super::capacity::{Pressure, Puts};
 use crate::config::Config;
 use crate::ids::Lsn;
 use crate::limits::{HOT_TABLES_MAX, SEGMENTS_MAX};
@@ -47,6 +47,7 @@ pub struct Facts<'a> {
     pub largest: Borrower,
     /// Whether writes have paused.
     pub quiet: Quiet,
+    pub puts: Puts,
 }
 
 /// Whether a space is the one to give memory back.
@@ -74,6 +75,8 @@ pub enum Seal {
     Memory,
     /// The space is full, and deletes wait in memory.
     Deletes,
+    /// The space is full, and puts wait until it is known what in it is still needed.
+    Room,
 }
 
 /// Memory use, in percent of the budget, from which the largest borrower flushes.
@@ -97,6 +100,7 @@ pub fn seal(config: &Config, f: &Facts<'_>) -> Option<Seal> {
         () if f.cold == Pressure::Full && f.active.deletes > 0 && f.quiet == Quiet::Yes && !behind => {
             Some(Seal::Deletes)
         }
+        () if f.puts == Puts::Wait && !behind => Some(Seal::Room),
         () => None,
     }
 }
@@ -207,6 +211,7 @@ mod tests {
             memory_percent: 0,
             largest: Borrower::Other,
             quiet: Quiet::Yes,
+            puts: Puts::Fit,
         }
     }
 
@@ -223,6 +228,7 @@ mod tests {
             (Facts { active: Active { bytes: 10_000, ..f.active }, ..f }, Seal::Bytes),
             (Facts { memory_percent: 75, largest: Borrower::Largest, ..f }, Seal::Memory),
             (Facts { cold: Pressure::Full, ..f }, Seal::Deletes),
+            (Facts { puts: Puts::Wait, ..f }, Seal::Room),
         ];
         for (facts, why) in cases {
             assert_eq!(seal(&c, &facts), Some(why));

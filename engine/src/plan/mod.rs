@@ -57,7 +57,7 @@ pub use choose::next;
 pub use job::{MergePlan, MovePlan, Moved, Take};
 
 use crate::config::Tiers;
-use crate::ids::FileUid;
+use crate::ids::{FileUid, Lsn};
 use crate::manifest::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,8 +73,11 @@ pub struct Facts<'a> {
     /// Tables of which a job with [`Take::Deletes`] would take nothing, at the floor of now: those that such a job left
     /// behind ([`Moved::kept`]), and merges of nothing but these ([`MergePlan::is_barren`]). None once the floor has moved.
     pub barren: &'a BTreeSet<FileUid>,
+    /// No reader is below this: see the module.
+    pub floor: Lsn,
     /// Entries read repeatedly.
     pub wanted: &'a [promote::Wanted],
+    pub puts: capacity::Puts,
 }
 
 /// What to do.

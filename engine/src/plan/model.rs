@@ -19,6 +19,7 @@ pub fn entry(number: u64, lower: &str, upper: &str, entries: u64, bytes: u64) ->
         entries,
         tombstones: 0,
         range_tombstones: 0,
+        hidden: 0,
         bytes,
         lowest: Lsn::ZERO,
         highest: Lsn::ZERO,
@@ -110,6 +111,8 @@ impl Content {
             entries: self.points.len() as u64,
             tombstones: self.points.len() as u64 - amount.entries,
             range_tombstones: self.spans.len() as u64,
+            hidden: self.points.iter().filter(|p| self.points.iter().any(|o| o.0 == p.0 && o.1 > p.1)).count()
+                as u64,
             bytes: amount.bytes,
             lowest: Lsn::from_raw(lsns().min().unwrap_or(0)),
             highest: Lsn::from_raw(lsns().max().unwrap_or(0)),

@@ -4,7 +4,7 @@
 //! Method: generated histories of commits, flushes, snapshots, reads and jobs run on the model of [`super::model`]. A job
 //! is planned at one step and done at another, with anything between. After every step every key is looked at from every
 //! reader's LSN and compared with the history replayed. Then each kind of mistake is made on purpose and must be noticed.
-use super::capacity::{self, admit, capacity, used};
+use super::capacity::{self, Puts, admit, capacity, used};
 use super::model::{Content, Files, NewTables, first, live, merge, places, run_move, write};
 use super::promote::{self, Kind, Newest, Promotion, Wanted};
 use super::{Below, Facts, Plan, Take, next};
@@ -42,6 +42,8 @@ enum Step {
     Finish,
     /// Jobs until there are none.
     Rest,
+    /// A put waits for room while everything is flushed and jobs come to rest.
+    Tidy,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -58,13 +60,14 @@ fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::Plan),
         5 => Just(Step::Finish),
         1 => Just(Step::Rest),
+        1 => Just(Step::Tidy),
     ]
 }
 
 fn options() -> impl Strategy<Value = TierOptions> {
-    let capacities = (2..12u64, 0..10u64, 0..20u64);
+    let capacities = (2..12u64, 0..10u64, 0..20u64, prop::sample::select(vec![0u64, 0, 30, 60, 120]));
     (capacities, 1..4usize, prop::sample::select(vec![16u64, 30, 60, 200]), 16..60u64, prop::bool::ANY)
-        .prop_map(|((hot, warm, cold), hot_tables, job_bytes, table_bytes, ages)| {
+        .prop_map(|((hot, warm, cold, quota_bytes), hot_tables, job_bytes, table_bytes, ages)| {
             let amount = |entries| Amount { entries, bytes: 10_000 };
             TierOptions {
                 hot_capacity: amount(hot),
@@ -73,6 +76,7 @@ fn options() -> impl Strategy<Value = TierOptions> {
                 hot_tables,
                 job_bytes,
                 table_bytes,
+                quota_bytes,
                 hot_age_s: if ages { 86_400 } else { 0 },
                 warm_age_s: if ages { 2 * 86_400 } else { 0 },
                 ..TierOptions::default()
@@ -113,6 +117,7 @@ struct Counts {
     promoted: u64,
     left: u64,
     refused: u64,
+    tidied: u64,
 }
 
 struct World {
@@ -129,6 +134,7 @@ struct World {
     barren: BTreeSet<FileUid>,
     wanted: Vec<Wanted>,
     under_way: Option<(Plan, u64)>,
+    puts: Puts,
     counts: Counts,
 }
 
@@ -147,6 +153,7 @@ impl World {
             barren: BTreeSet::new(),
             wanted: Vec::new(),
             under_way: None,
+            puts: Puts::Fit,
             counts: Counts::default(),
         }
     }
@@ -192,6 +199,7 @@ impl World {
             Step::Plan => self.plan(),
             Step::Finish => self.finish(),
             Step::Rest => self.rest(),
+            Step::Tidy => self.tidy(),
         }
         if self.floor() != floor {
             self.barren.clear();
@@ -230,7 +238,9 @@ impl World {
             now_ms: self.now_ms,
             accessed: &BTreeMap::new(),
             barren: &self.barren,
+            floor: Lsn::from_raw(self.floor()),
             wanted: &self.wanted,
+            puts: self.puts,
         })
     }
 
@@ -379,6 +389,21 @@ impl World {
         }
     }
 
+    /// Once puts have waited for room, all that there is of a key has met, where there was room for that.
+    fn tidy(&mut self) {
+        self.finish();
+        self.flush();
+        self.puts = Puts::Wait;
+        self.rest();
+        self.puts = Puts::Fit;
+        if self.tiers.get().cold_capacity.entries > 3 * u64::from(KEYS) && self.memory.points.is_empty() {
+            let held: Vec<_> = self.version.tables.iter().map(|(_, t)| live(&self.files, t)).collect();
+            let of_key = |k: u8| held.iter().filter(|c| !c.versions(&key(k)).is_empty()).count();
+            assert!((0..KEYS).all(|k| of_key(k) <= 1), "{:?}", self.version.tables);
+            self.counts.tidied += 1;
+        }
+    }
+
     /// What a reader of `key` at `lsn` must see.
     fn truth(&self, key: &[u8], lsn: u64) -> Option<u64> {
         let covers = |(from, to, _): &(Vec<u8>, Option<Vec<u8>>, bool)| match to {
@@ -418,7 +443,7 @@ impl World {
     /// Everything is deleted: puts are taken again, and nothing is left.
     fn empty(&mut self) {
         self.snapshots.clear();
-        for step in [Step::DeleteRange(0, KEYS), Step::Delete(3), Step::Flush, Step::Rest] {
+        for step in [Step::DeleteRange(0, KEYS), Step::Delete(3), Step::Flush, Step::Tidy] {
             self.step(&step);
             self.check();
         }
@@ -466,13 +491,23 @@ fn whatever_is_planned_readers_see_the_history_and_planning_comes_to_rest() {
         t.promoted += counts.promoted;
         t.left += counts.left;
         t.refused += counts.refused;
+        t.tidied += counts.tidied;
         Ok(())
     });
     if let Err(e) = result {
         panic!("{e}");
     }
-    let reached =
-        [sum.merges, sum.moves, sum.stopped, sum.parts, sum.deletes, sum.promoted, sum.left, sum.refused];
+    let reached = [
+        sum.merges,
+        sum.moves,
+        sum.stopped,
+        sum.parts,
+        sum.deletes,
+        sum.promoted,
+        sum.left,
+        sum.refused,
+        sum.tidied,
+    ];
     assert!(reached.iter().all(|&n| n > 50), "every kind of job is done: {sum:?}");
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Admission {
     pub(crate) paced: bool,
     /// What tables of this generation hold of the precondition's key: its newest version, and whether that is a value.
     pub(crate) looked_up: Option<(u64, Option<(Lsn, bool)>)>,
+    /// It found no room in the space when this many searches for some had ended.
+    pub(crate) asked_for_room: Option<u64>,
 }
 
 /// Writers that are slowed down wait once they owe this long: timers are not finer.
@@ -53,6 +55,12 @@ impl Incarnation {
             && !self.check(precondition, admission)?
         {
             return Ok(Attempt::LookUp);
+        }
+        if sizes.puts && !self.fits(core, sizes.adds, admission)? {
+            let changes = core.room.changes;
+            drop(guard);
+            self.wake_driver();
+            return Ok(Attempt::Wait(changes));
         }
         match self.brake(core) {
             Throttle::Stop => {
@@ -98,6 +106,7 @@ impl Incarnation {
             put_varint(out, count);
             operations.for_each(|op| op.encode(out));
         });
+        core.quota.used(sizes.adds);
         let mut layers = self.layers.write();
         let mem = &mut layers.active;
         let before = mem.bytes();

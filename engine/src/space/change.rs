@@ -62,6 +62,7 @@ pub(super) async fn change(
         let mut core = space.core();
         core.current = current.clone();
         core.edits.clear();
+        core.quota.forget();
         let mut layers = space.layers.write();
         layers.show(&current.manifest.version.tables);
         install(&mut core, &mut layers);

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ids::Lsn;
 use crate::limits::WITHHELD_TURNS;
 use crate::plan::Plan;
+use crate::plan::capacity::Puts;
 use crate::plan::flush::FlushPlan;
 use std::future::Future;
 use std::pin::Pin;
@@ -213,6 +214,12 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
             return Poll::Ready(Event::Prepare(what));
         }
     }
+    let mut wakers = Vec::new();
+    if space.settles_room(core, &mut wakers) {
+        drop(guard);
+        wakers.into_iter().for_each(Waker::wake);
+        return Poll::Ready(Event::Work);
+    }
     if core.line.wanted() != wanted {
         // A seal or a flush waits for that.
         return Poll::Ready(Event::Work);
@@ -265,7 +272,11 @@ fn ends(core: &mut Core, space: &Incarnation) -> bool {
         Phase::Closing => false,
         Phase::Open => {
             let flushed = space.layers.read().under.sealed.is_empty();
-            core.line.is_sealed() && core.preparing == Preparing::Nothing && flushed && !core.jobs.waits()
+            core.line.is_sealed()
+                && core.preparing == Preparing::Nothing
+                && flushed
+                && !core.jobs.waits()
+                && core.quota.puts() == Puts::Fit
         }
     }
 }

@@ -44,7 +44,7 @@ impl Incarnation {
             bytes: layers.active.bytes(),
             log_bytes: core.line.bytes_since_rotation(),
             log_segments: version.segments.len(),
-            deletes: 0,
+            deletes: layers.active.tombstones(),
         };
         ask(&Facts {
             active: if commits { active } else { Active::default() },
@@ -56,6 +56,7 @@ impl Incarnation {
             memory_percent: if core.gives_back { 100 } else { self.context.budget.percent() },
             largest: if core.gives_back { Borrower::Largest } else { Borrower::Other },
             quiet: if core.line.is_quiet() { Quiet::Yes } else { Quiet::No },
+            puts: core.quota.puts(),
         })
     }
 
@@ -139,6 +140,11 @@ impl Incarnation {
     /// [`Budget::relieved`]: crate::budget::Budget::relieved
     #[must_use]
     pub(super) fn settles_relief(&self, core: &mut Core) -> bool {
+        core.gives_back && !self.unloads(core) && std::mem::take(&mut core.gives_back)
+    }
+
+    /// Whether what is in memory is on its way into tables.
+    pub(super) fn unloads(&self, core: &Core) -> bool {
         let can = matches!(core.phase, Phase::Open) && self.flush_is_blocked(core).is_none();
         let sealed = !self.layers.read().under.sealed.is_empty();
         let prepares = core.preparing != Preparing::Nothing && core.line.needs_spare();
@@ -146,7 +152,7 @@ impl Incarnation {
         let heavy = self.layers.read().active.bytes() > 0;
         let under_way =
             core.flushing == Flushing::UnderWay || sealed || heavy && (prepares || waits_for_write);
-        core.gives_back && !(can && under_way) && std::mem::take(&mut core.gives_back)
+        can && under_way
     }
 
     pub(crate) fn as_lender(self: &Arc<Self>) -> Weak<dyn Lender> {

@@ -3,6 +3,7 @@
 //! Locks, in the order in which they are taken: `core`, then `layers`. Neither is held across an await or an I/O call.
 use super::jobs::Jobs;
 use super::layers::{Layers, Under};
+use super::quota::Quota;
 use super::tables::Reads;
 use crate::cache::{Partition, Use};
 use crate::config::Durability;
@@ -58,6 +59,7 @@ pub(crate) struct Core {
     /// It was asked to end: another opening may have begun since.
     pub(crate) ended: bool,
     pub(crate) jobs: Jobs,
+    pub(crate) quota: Quota,
     /// Tables of which a move of deletes would take nothing, with the floor at this LSN; see [`crate::plan::Facts`].
     pub(crate) barren: BTreeSet<FileUid>,
     pub(crate) barren_at: Lsn,
@@ -166,6 +168,7 @@ impl Incarnation {
             flush_failed: None,
             ended: false,
             jobs: Jobs::default(),
+            quota: Quota::new(),
             barren: BTreeSet::new(),
             barren_at: Lsn::ZERO,
             brake: Throttle::None,

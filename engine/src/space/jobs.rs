@@ -64,7 +64,9 @@ impl Incarnation {
             now_ms: self.wall_ms(),
             accessed: &BTreeMap::new(),
             barren: &core.barren,
+            floor,
             wanted: &[],
+            puts: core.quota.puts(),
         });
         core.jobs.rests = next.is_none();
         core.jobs.under_way = next.is_some();

@@ -3,6 +3,7 @@
 //! A reader takes the memtable and all that is underneath in one step, under one lock. What is underneath never
 //! changes in place: sealing, a flush and every other job put another one in its place, with a new generation number.
 use super::tables::LiveTables;
+use crate::config::Amount;
 use crate::ids::{Lsn, SegmentNo};
 use crate::key::Key;
 use crate::manifest::Tables;
@@ -54,6 +55,11 @@ impl Layers {
     /// What all memtables take.
     pub(crate) fn bytes(&self) -> u64 {
         self.active.bytes() + self.under.sealed.iter().map(|s| s.mem.bytes()).sum::<u64>()
+    }
+
+    /// What all memtables hold.
+    pub(crate) fn holds(&self) -> Amount {
+        self.under.sealed.iter().fold(self.active.holds(), |sum, s| sum.plus(s.mem.holds()))
     }
 
     /// The last commit.

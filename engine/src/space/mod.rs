@@ -8,6 +8,7 @@ mod handle;
 mod incarnation;
 mod jobs;
 mod layers;
+mod quota;
 mod registry;
 mod rotation;
 mod salvage;

@@ -53,6 +53,8 @@ pub struct TableMeta {
     pub footer_crc: u32,
     /// Bounds and range tombstones.
     pub extent: Extent,
+    /// Versions that are not the newest of their key in it.
+    pub hidden: u64,
 }
 
 /// Bytes of the file on their way out.
@@ -86,6 +88,7 @@ pub struct TableBuilder {
     tombstones: Vec<RangeTombstone>,
     extent_len: usize,
     counts: Counts,
+    hidden: u64,
     lsns: Option<(Lsn, Lsn)>,
 }
 
@@ -119,6 +122,7 @@ impl TableBuilder {
             tombstones: Vec::new(),
             extent_len: 0,
             counts: Counts::default(),
+            hidden: 0,
             lsns: None,
         }
     }
@@ -166,6 +170,7 @@ impl TableBuilder {
         );
         let placed = self.place(&entry);
         self.count(&entry);
+        self.hidden += u64::from(same_key);
         if !self.block.is_empty()
             && self.block.len() + entry.key.len() + inline_len(&placed) > self.shape.block
         {
@@ -309,7 +314,7 @@ impl TableBuilder {
         };
         let (bytes, footer_crc) = footer.encode(self.id);
         self.out.bytes.extend_from_slice(&bytes);
-        let meta = TableMeta { id: self.id, footer, footer_crc, extent };
+        let meta = TableMeta { id: self.id, footer, footer_crc, extent, hidden: self.hidden };
         (self.take(), meta)
     }
 }

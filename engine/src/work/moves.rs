@@ -9,7 +9,7 @@
 //! Of an input that reaches beyond what was taken an entry is made with the upper part of its range. Its numbers are
 //! the old ones less all versions in front of where the move stopped, every one of which passed through the merge, kept or
 //! not: so they are exact as long as the old ones were, which is so from the footer on. Range tombstones are counted
-//! anew, since one may lie on both sides. Its LSNs, priority and time stay what they were for the whole.
+//! anew, since one may lie on both sides. How many versions are hidden is an upper bound from then on. Its LSNs, priority and time stay what they were for the whole.
 use super::Failure;
 use super::copy::{Input, Run, Target, clipped, copy, sources, touched};
 use super::write::Written;
@@ -81,6 +81,7 @@ fn rest(input: &Input, taken: &KeyRange, passed: Taken) -> Option<TableEntry> {
         entries,
         tombstones: old.tombstones.saturating_sub(passed.deletes).min(entries),
         range_tombstones: clipped(input.open.table.extent().tombstones(), &range).len() as u64,
+        hidden: old.hidden.min(entries),
         bytes: old.bytes.saturating_sub(passed.bytes),
         range,
         ..old.clone()

@@ -219,6 +219,7 @@ fn entry_of(number: TableNo, meta: &TableMeta, touched_ms: u64) -> TableEntry {
         entries: counts.entries,
         tombstones: counts.tombstones,
         range_tombstones: counts.ranges,
+        hidden: meta.hidden,
         bytes: counts.key_bytes + counts.value_bytes,
         lowest: footer.lowest,
         highest: footer.highest,
