@@ -2,15 +2,23 @@
 use crate::config::Amount;
 use crate::error::{Error, Rejected, Result};
 use crate::ids::Lsn;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, KEY_MAX, VALUE_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, KEY_MAX, RANGE_BOUND_MAX, VALUE_MAX};
 use crate::wal::operation::Operation;
 use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds};
 
-/// Operations that commit together. The last operation on a key wins.
+/// Operations that commit together. The last operation on a key wins, a range delete being one on each of its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
+    /// What is done behind all range deletes.
     operations: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    ranges: Ranges,
+    /// A range was given in which no key can lie.
+    hollow: bool,
 }
+
+/// From their starts on to their ends, or to the end of all keys; none meets another.
+type Ranges = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 impl Batch {
     /// An empty batch.
@@ -28,17 +36,52 @@ impl Batch {
         self.operations.insert(key.into(), None);
         self
     }
-    /// Operations in it.
+    /// Removes every key within `range`, also those that this batch put there so far; what is put there later stays. A
+    /// range in which no key can lie, as one whose end is not behind its start, has the whole batch rejected. All keys:
+    /// `delete_range::<&[u8]>(..)`.
+    pub fn delete_range<K: AsRef<[u8]>>(&mut self, range: impl RangeBounds<K>) -> &mut Batch {
+        let (mut start, mut end) = bounds_of(range);
+        if is_hollow(&start, end.as_deref()) {
+            self.hollow = true;
+            return self;
+        }
+        let to = end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.operations.extract_if((Bound::Included(&start), to), |_, _| true).for_each(drop);
+        // With those that it meets it becomes one.
+        let before =
+            self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(&start[..]))).next_back();
+        if let Some((from, to)) = before
+            && to.as_ref().is_none_or(|to| start <= *to)
+        {
+            start.clone_from(from);
+        }
+        while let Some((from, to)) =
+            self.ranges.range::<[u8], _>((Bound::Included(&start[..]), Bound::Unbounded)).next()
+            && end.as_ref().is_none_or(|end| from <= end)
+        {
+            end = end.zip(to.clone()).map(|(a, b)| a.max(b));
+            let from = from.clone();
+            self.ranges.remove(&from);
+        }
+        self.ranges.insert(start, end);
+        self
+    }
+    /// Operations in it; ranges that meet count as one.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.operations.len()
+        self.operations.len() + self.ranges.len()
     }
     /// Whether it does nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.len() == 0
     }
-    /// Its operations by ascending key; `None` is a delete.
+    /// The ranges that it deletes, by ascending key: from the first key on and below the second, or to the end. What it
+    /// does to single keys is done behind that.
+    pub fn ranges(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.ranges.iter().map(|(start, end)| (start.as_slice(), end.as_deref()))
+    }
+    /// What it does to single keys, by ascending key; `None` is a delete.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.operations.iter().map(|(k, v)| (k.as_slice(), v.as_deref()))
     }
@@ -56,6 +99,7 @@ impl<'a> Operations<'a> {
         match *self {
             Operations::One(op) => f(op),
             Operations::Many(batch) => {
+                batch.ranges().for_each(|(start, end)| f(Operation::DeleteRange { start, end }));
                 for (key, value) in batch.iter() {
                     f(match value {
                         Some(value) => Operation::Put { key, value },
@@ -75,6 +119,9 @@ impl<'a> Operations<'a> {
 
     /// Checks every bound; the encoded length of all operations together.
     pub(crate) fn check(&self) -> Result<Sizes> {
+        if let Operations::Many(Batch { hollow: true, .. }) = self {
+            return Err(no_key());
+        }
         if !(1..=BATCH_OPS_MAX).contains(&self.len()) {
             return Err(Error::rejected(Rejected::Batch, format!("a batch of {} operations", self.len()))
                 .expected(format!("1..={BATCH_OPS_MAX} operations")));
@@ -82,17 +129,20 @@ impl<'a> Operations<'a> {
         let mut sizes = Sizes { encoded: 0, memory: 0, puts: false, adds: Amount::default() };
         let mut bad = None;
         self.for_each(|op| {
-            let value = match op {
-                Operation::Put { value, .. } => Some(value),
-                Operation::Delete { .. } => None,
+            let (key, value) = match op {
+                Operation::Put { key, value } => (key.len(), value.len()),
+                Operation::Delete { key } => (key.len(), 0),
+                Operation::DeleteRange { start, end } => (start.len(), end.map_or(0, <[u8]>::len)),
             };
             sizes.encoded += op.encoded_len();
-            sizes.memory += crate::memtable::entry_cost(op.key().len(), value.map_or(0, <[u8]>::len));
-            sizes.puts |= value.is_some();
-            sizes.adds.entries += u64::from(value.is_some());
-            sizes.adds.bytes += (op.key().len() + value.map_or(0, <[u8]>::len)) as u64;
+            sizes.memory += crate::memtable::entry_cost(key, value);
+            sizes.puts |= matches!(op, Operation::Put { .. });
+            if !matches!(op, Operation::DeleteRange { .. }) {
+                sizes.adds.entries += u64::from(matches!(op, Operation::Put { .. }));
+                sizes.adds.bytes += (key + value) as u64;
+            }
             if bad.is_none() {
-                bad = check_operation(op.key(), value).err();
+                bad = check_operation(op).err();
             }
         });
         if let Some(bad) = bad {
@@ -116,16 +166,57 @@ pub(crate) struct Sizes {
     pub(crate) adds: Amount,
 }
 
-fn check_operation(key: &[u8], value: Option<&[u8]>) -> Result<()> {
-    check_key(key)?;
-    match value {
-        Some(v) if v.len() > VALUE_MAX => {
-            Err(Error::rejected(Rejected::Value, format!("a value of {} bytes", v.len()))
-                .expected(format!("0..={VALUE_MAX} bytes"))
-                .advice("Split the value over several keys; nothing was done."))
+fn check_operation(op: Operation<'_>) -> Result<()> {
+    match op {
+        Operation::Put { key, value } => {
+            check_key(key)?;
+            if value.len() > VALUE_MAX {
+                return Err(Error::rejected(Rejected::Value, format!("a value of {} bytes", value.len()))
+                    .expected(format!("0..={VALUE_MAX} bytes"))
+                    .advice("Split the value over several keys; nothing was done."));
+            }
+            Ok(())
         }
-        _ => Ok(()),
+        Operation::Delete { key } => check_key(key),
+        Operation::DeleteRange { start, end } if is_hollow(start, end) => Err(no_key()),
+        Operation::DeleteRange { start, end } => {
+            let longest = start.len().max(end.map_or(0, <[u8]>::len));
+            if longest <= RANGE_BOUND_MAX {
+                return Ok(());
+            }
+            Err(Error::rejected(Rejected::Key, format!("a range with a bound of {longest} bytes"))
+                .expected(format!("at most {KEY_MAX} bytes"))
+                .advice("Use a shorter bound; nothing was done."))
+        }
     }
+}
+
+/// The bounds of a range of keys: the first key in it, and the first one behind it that is not; `None` is the end.
+pub(crate) fn bounds_of<K: AsRef<[u8]>>(range: impl RangeBounds<K>) -> (Vec<u8>, Option<Vec<u8>>) {
+    // The very next key.
+    let next = |key: &K| [key.as_ref(), &[0]].concat();
+    let start = match range.start_bound() {
+        Bound::Unbounded => Vec::new(),
+        Bound::Included(key) => key.as_ref().to_vec(),
+        Bound::Excluded(key) => next(key),
+    };
+    let end = match range.end_bound() {
+        Bound::Unbounded => None,
+        Bound::Included(key) => Some(next(key)),
+        Bound::Excluded(key) => Some(key.as_ref().to_vec()),
+    };
+    (start, end)
+}
+
+/// Whether no key can lie between the bounds.
+fn is_hollow(start: &[u8], end: Option<&[u8]>) -> bool {
+    end.is_some_and(|end| end <= start)
+}
+
+fn no_key() -> Error {
+    Error::rejected(Rejected::Key, "a range in which no key can lie".to_owned())
+        .expected("an end that is behind the start".to_owned())
+        .advice("Look at the order of the bounds; nothing was done.")
 }
 
 /// Checks a key's bounds.
@@ -161,4 +252,79 @@ pub enum Expected {
 pub struct WriteOptions {
     /// Refuse the write unless this holds.
     pub precondition: Option<Precondition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn operations(batch: &Batch) -> Vec<String> {
+        let mut found = Vec::new();
+        Operations::Many(batch).for_each(|op| found.push(format!("{op:?}")));
+        found
+    }
+
+    #[test]
+    fn ranges_that_meet_become_one_and_come_first() {
+        let mut batch = Batch::new();
+        batch.put("b", "1").put("x", "2").delete_range("a".."c").put("bb", "3").delete_range("c"..="d");
+        let one = batch.clone();
+        assert_eq!(batch.ranges().collect::<Vec<_>>(), [(&b"a"[..], Some(&b"d\0"[..]))]);
+        assert_eq!(batch.iter().map(|(k, _)| k).collect::<Vec<_>>(), [&b"bb"[..], b"x"]);
+        assert!(operations(&batch)[0].starts_with("DeleteRange"));
+        assert_eq!((batch.len(), Operations::Many(&batch).check().unwrap().puts), (3, true));
+        batch.delete_range::<&[u8]>(..);
+        assert_eq!(operations(&batch), ["DeleteRange { start: [], end: None }"]);
+        assert!(!Operations::Many(&batch).check().unwrap().puts);
+        assert_ne!(one, batch);
+    }
+
+    #[test]
+    fn ranges_without_a_key_and_bounds_that_no_key_has_are_rejected() {
+        let rejected = |batch: &Batch| Operations::Many(batch).check().unwrap_err().kind();
+        for (start, end) in [("b", "a"), ("a", "a"), ("", "")] {
+            let mut batch = Batch::new();
+            batch.put("k", "v").delete_range(start..end);
+            assert_eq!(rejected(&batch), crate::ErrorKind::Rejected(Rejected::Key), "{start:?}..{end:?}");
+        }
+        let mut batch = Batch::new();
+        batch.delete_range(vec![1; RANGE_BOUND_MAX + 1]..);
+        assert_eq!(rejected(&batch), crate::ErrorKind::Rejected(Rejected::Key));
+        let mut batch = Batch::new();
+        batch.delete_range((Bound::Excluded(vec![1; KEY_MAX]), Bound::Included(vec![2; KEY_MAX])));
+        assert!(Operations::Many(&batch).check().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_operation_on_a_key_wins(
+            steps in prop::collection::vec((0..12u8, 0..14u8, 0..3u8), 0..30),
+        ) {
+            let mut batch = Batch::new();
+            // Of each key: nothing was said, it is deleted, or its value.
+            let mut model: BTreeMap<u8, Option<u8>> = BTreeMap::new();
+            for (n, &(key, other, what)) in steps.iter().enumerate() {
+                match what {
+                    0 => { batch.put([key], [n as u8]); model.insert(key, Some(n as u8)); }
+                    1 => { batch.delete([key]); model.insert(key, None); }
+                    _ if key < other => {
+                        batch.delete_range([key]..[other]);
+                        model.extend((key..other).map(|key| (key, None)));
+                    }
+                    _ => {}
+                }
+            }
+            let mut found: BTreeMap<u8, Option<u8>> = BTreeMap::new();
+            let mut behind: Option<Vec<u8>> = Some(Vec::new());
+            for (start, end) in batch.ranges() {
+                prop_assert!(behind.is_some_and(|b| b[..] < *start || b.is_empty()), "ranges are apart");
+                behind = end.map(<[u8]>::to_vec);
+                let end = end.map_or(14, |e| e[0]);
+                found.extend((start[0]..end).map(|key| (key, None)));
+            }
+            found.extend(batch.iter().map(|(k, v)| (k[0], v.map(|v| v[0]))));
+            prop_assert_eq!(found, model);
+        }
+    }
 }

@@ -225,6 +225,38 @@ impl Space {
         block_on(self.inner.delete_commit(key)).map(|inner| self.commit_of(inner))
     }
 
+    /// Removes every key within `range` and waits for the configured durability; see [`crate::Space::delete_range`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Lsn> {
+        block_on_here(self.inner.delete_range(range))
+    }
+
+    /// Removes every key within `range` without waiting for any durability; see [`crate::Space::delete_range_commit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete_range_commit<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Commit> {
+        block_on(self.inner.delete_range_commit(range)).map(|inner| self.commit_of(inner))
+    }
+
+    /// Removes every key and waits for the configured durability; see [`crate::Space::clear`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn clear(&self) -> Result<Lsn> {
+        block_on_here(self.inner.clear())
+    }
+
+    /// Removes every key without waiting for any durability; see [`crate::Space::clear_commit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn clear_commit(&self) -> Result<Commit> {
+        block_on(self.inner.clear_commit()).map(|inner| self.commit_of(inner))
+    }
+
     /// The value of `key`, as of now; see [`crate::Space::get`].
     ///
     /// # Errors

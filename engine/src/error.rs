@@ -40,7 +40,7 @@ pub enum Rejected {
     SpaceExists,
     /// One more space than `max_spaces`.
     TooManySpaces,
-    /// A key outside its bounds.
+    /// A key outside its bounds, or a range in which no key can lie.
     Key,
     /// A value outside its bounds.
     Value,

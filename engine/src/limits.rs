@@ -14,6 +14,8 @@ const _: () = assert!(SPACE_ID_MAX * 3 <= FILE_NAME_MAX, "an id whose every byte
 
 /// Longest key in bytes; the shortest is one byte.
 pub const KEY_MAX: usize = 64 * 1024;
+/// Longest bound of a range delete in bytes: the very next key behind the longest one. The shortest is empty.
+pub const RANGE_BOUND_MAX: usize = KEY_MAX + 1;
 /// Longest value in bytes; a value may be empty.
 pub const VALUE_MAX: usize = 64 * 1024 * 1024;
 /// Most operations in one batch.
@@ -22,11 +24,16 @@ pub const BATCH_OPS_MAX: usize = 1 << 20;
 pub const BATCH_BYTES_MAX: usize = VALUE_MAX + KEY_MAX + PAGE;
 const _: () = assert!(BATCH_BYTES_MAX >= VALUE_MAX + KEY_MAX + 64, "the longest value must fit into a batch");
 
+const _: () =
+    assert!(BATCH_BYTES_MAX >= 2 * RANGE_BOUND_MAX + 16, "the longest range delete must fit into a batch");
+
 /// Bytes a closed commit group aims to stay below; a larger single commit forms a group of its own.
 pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes ordered but not yet written, per space; beyond it admission waits.
 pub const LOG_BUFFER_MAX: usize = 4 * 1024 * 1024;
 const _: () = assert!(LOG_BUFFER_MAX >= GROUP_BYTES_MAX, "the log buffer holds at least one full group");
+/// Entries of tables, hidden by a range delete in memory, that a scan steps over before it looks for what is behind them.
+pub const HIDDEN_STEPS: usize = 8;
 /// Turns of the scheduler that those whom a sync answered get to wait for the next one together. A turn with nothing
 /// else to run takes a fraction of a microsecond; the sync, a hundred and more.
 pub const WITHHELD_TURNS: u32 = 32;

@@ -4,7 +4,8 @@
 //! every key has its versions in LSN order. A version goes when no reader can ask for it any more: a newer one lies at
 //! or below the *floor*, the lower of the durable watermark (a fenced space reads there) and the oldest snapshot. A
 //! tombstone goes too, unless older memtables or tables lie [underneath](Memtable::lies_on), where it has to hide what
-//! they hold. Bytes are accounted exactly: as [`entry_cost`] says above, as the arrays take below.
+//! they hold. A range delete is a version of every key that it covers: it hides what is older, here and underneath, and goes
+//! likewise (`range_delete.rs`, `spans.rs`). Bytes are accounted exactly: as [`entry_cost`] says above, as the arrays take below.
 //!
 //! A memtable that is sealed changes no more: nothing of it is collected until it is flushed.
 use crate::config::Amount;
@@ -16,11 +17,16 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
+mod range_delete;
+#[cfg(test)]
+mod range_tests;
 mod replay;
 mod run;
+mod spans;
 
 pub use replay::{Progress, Replay};
 use run::{Run, RunEntry};
+pub use spans::{Hidden, Spans, Stretch};
 
 /// A value read from a space: immutable bytes, cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -173,6 +179,9 @@ pub struct Memtable {
     pins: BTreeMap<Lsn, usize>,
     /// Where something may be collected once the floor reaches the LSN; ascending.
     garbage: VecDeque<(Lsn, Key)>,
+    spans: Spans,
+    /// Counts range deletes that every reader came to see, here and in those that this one succeeded.
+    settled: u64,
 }
 
 impl Memtable {
@@ -202,13 +211,13 @@ impl Memtable {
             true => Underneath::Nothing,
             false => Underneath::Older,
         };
-        Memtable { last, durable, pins, underneath, ..Memtable::default() }
+        Memtable { last, durable, pins, underneath, settled: self.settled, ..Memtable::default() }
     }
 
     /// Whether it holds nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty() && self.base.is_empty()
+        self.map.is_empty() && self.base.is_empty() && self.spans.is_empty()
     }
 
     /// The LSNs that snapshots read at, ascending.
@@ -232,7 +241,7 @@ impl Memtable {
     /// What all versions cost together.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.tally.cost() + self.base.bytes()
+        self.tally.cost() + self.base.bytes() + self.spans.bytes()
     }
 
     /// What all versions hold together: values, and bytes of keys and values, those of tombstones too.
@@ -242,10 +251,10 @@ impl Memtable {
         Amount { entries: self.tally.values + base.values, bytes: self.tally.payload + base.payload }
     }
 
-    /// Tombstones in it.
+    /// Tombstones in it, of keys and of ranges.
     #[must_use]
     pub fn tombstones(&self) -> u64 {
-        self.tally.tombstones() + self.base.tally().tombstones()
+        self.tally.tombstones() + self.base.tally().tombstones() + self.spans.count()
     }
 
     /// Notes that `lsn` was committed; its operations follow by [`Memtable::apply`].
@@ -279,7 +288,14 @@ impl Memtable {
     /// What a reader at `lsn` sees of `key` here; `None` if it has to look underneath.
     #[must_use]
     pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Seen> {
-        match self.map.get(key).and_then(|versions| versions.at(lsn)) {
+        let version = self.map.get(key).and_then(|versions| versions.at(lsn));
+        if let Some(cover) = self.spans.cover(key, lsn) {
+            let written = version.map(|v| v.lsn).or_else(|| Some(self.base.written(key)?.0));
+            if written.is_none_or(|lsn| lsn < cover) {
+                return Some(None);
+            }
+        }
+        match version {
             Some(version) => Some(version.value.clone()),
             None => self.base.get(key),
         }
@@ -289,9 +305,13 @@ impl Memtable {
     /// where nothing is underneath.
     #[must_use]
     pub fn newest(&self, key: &[u8]) -> Option<(Lsn, bool)> {
-        match self.map.get(key) {
+        let written = match self.map.get(key) {
             Some(versions) => Some((versions.newest.lsn, versions.newest.value.is_some())),
             None => self.base.written(key),
+        };
+        match self.spans.cover(key, Lsn::from_raw(u64::MAX)) {
+            Some(cover) if written.is_none_or(|(lsn, _)| lsn < cover) => Some((cover, false)),
+            _ => written,
         }
     }
 
@@ -338,14 +358,16 @@ impl Memtable {
             return Vec::new();
         }
         let above = self.map.range::<[u8], _>((lower, upper));
+        let hides = |key: &[u8], written| self.spans.cover(key, lsn).is_some_and(|cover| written < cover);
         let visible = |(key, versions): (&'_ Key, &'_ Versions)| {
-            versions.at(lsn).map(|v| (key.clone(), v.value.clone()))
+            versions.at(lsn).map(|v| (key.clone(), v.value.clone().filter(|_| !hides(key, v.lsn))))
         };
         let below = self.base.range(lower, upper);
+        let seen = |e: RunEntry<'_>| if hides(e.key(), e.lsn()) { None } else { e.value() };
         match direction {
-            Direction::Ascending => merge(above.filter_map(visible), below, Ordering::Less, limit),
+            Direction::Ascending => merge(above.filter_map(visible), below, seen, Ordering::Less, limit),
             Direction::Descending => {
-                merge(above.rev().filter_map(visible), below.rev(), Ordering::Greater, limit)
+                merge(above.rev().filter_map(visible), below.rev(), seen, Ordering::Greater, limit)
             }
         }
     }
@@ -387,6 +409,7 @@ impl Memtable {
             let (_, key) = self.garbage.pop_front().expect("just seen");
             self.collect_key(&key, floor);
         }
+        self.collect_ranges(floor);
     }
 
     fn collect_key(&mut self, key: &Key, floor: Lsn) {
@@ -416,11 +439,12 @@ impl Memtable {
     }
 }
 
-/// Up to `limit` entries of both, where those `above` hide those `below` of the same key; `first` is how a key compares
-/// with one that comes after it.
+/// Up to `limit` entries of both, where those `above` hide those `below` of the same key; of these `seen` says what a
+/// reader sees, and `first` is how a key compares with one that comes after it.
 fn merge<'a>(
     above: impl Iterator<Item = (Key, Seen)>,
     below: impl Iterator<Item = RunEntry<'a>>,
+    seen: impl Fn(RunEntry<'a>) -> Seen,
     first: Ordering,
     limit: usize,
 ) -> Vec<(Key, Seen)> {
@@ -434,7 +458,7 @@ fn merge<'a>(
             (Some((key, _)), Some(entry)) => (**key).cmp(entry.key()),
         };
         if order == first.reverse() {
-            merged.extend(below.next().map(|e| (Key::from(e.key()), e.value())));
+            merged.extend(below.next().map(|e| (Key::from(e.key()), seen(e))));
             continue;
         }
         if order == Ordering::Equal {

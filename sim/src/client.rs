@@ -2,7 +2,7 @@
 use crate::adapter::SimEnv;
 use crate::failure::{Failure, Guarantee};
 use crate::model::{Changes, Content, Existence, State};
-use crate::plan::{Guess, Op, Wait, group_prefix, key_bytes};
+use crate::plan::{Guess, Item, Op, Wait, group_prefix, key_bytes, lies_in, stretch};
 use crate::probe::Probe;
 use crate::story::{Doing, Story, in_order};
 use bulkhead::env::Owner;
@@ -17,6 +17,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+
+mod ranges;
 
 /// See the module.
 #[derive(Debug)]
@@ -90,10 +92,11 @@ impl Client {
         match op {
             Op::Put { key, len, wait } => self.put(&space, *key, Some(*len), *wait).await?,
             Op::Delete { key, wait } => self.put(&space, *key, None, *wait).await?,
-            Op::Batch { items, wait } => {
-                let items = items.iter().map(|i| (i.key, i.len)).collect::<Vec<_>>();
-                self.batch(&space, &items, *wait).await?;
+            Op::Batch { items, wait } => self.batch(&space, items, *wait).await?,
+            Op::DeleteRange { from, to, wait } => {
+                self.delete_range(&space, stretch(*from, *to), *wait).await?;
             }
+            Op::Clear { wait } => self.clear(&space, *wait).await?,
             Op::PutIf { key, len, guess } => self.put_if(&space, *key, *len, *guess).await?,
             Op::Abandon { key, len, polls } => self.abandon(&space, *key, *len, *polls).await?,
             Op::Get { key } => self.multi_get(&space, &[*key], false).await?,
@@ -238,25 +241,14 @@ impl Client {
 
     async fn put(&mut self, space: &Space, key: u16, len: Option<u32>, wait: Wait) -> Checked<()> {
         let content = len.map(|len| self.content(len));
-        let changes = vec![(key, content)];
+        let changes = vec![(key, content)].into();
         let (key, value) = (key_bytes(key), content.map(Content::bytes));
         if wait == Wait::Configured {
             let (result, lsn) = match &value {
                 Some(value) => self.watch(space, &changes, u32::MAX, space.put(&key, value)).await?,
                 None => self.watch(space, &changes, u32::MAX, space.delete(&key)).await?,
             };
-            let result = result.expect("it was not abandoned");
-            if let (Ok(told), Some(lsn)) = (&result, lsn)
-                && *told != lsn
-            {
-                return Err(self.failure(Guarantee::G2Prefix, format!("commit {lsn} was told to be {told}")));
-            }
-            let durability = self.story.run.options.durability;
-            return match (lsn, result) {
-                (Some(lsn), result) => self.settle(lsn, durability, result.map(|_| ())).await,
-                (None, Err(e)) => self.refused(&e).await,
-                (None, Ok(lsn)) => Err(self.failure(Guarantee::G2Prefix, format!("{lsn} was never ordered"))),
-            };
+            return self.configured(result.expect("it was not abandoned"), lsn).await;
         }
         let (result, lsn) = match &value {
             Some(value) => self.watch(space, &changes, u32::MAX, space.put_commit(&key, value)).await?,
@@ -265,10 +257,33 @@ impl Client {
         self.follow(result.expect("it was not abandoned"), lsn, wait).await
     }
 
-    async fn batch(&mut self, space: &Space, items: &[(u16, Option<u32>)], wait: Wait) -> Checked<()> {
+    /// A call returned that waits for what is configured.
+    async fn configured(&mut self, result: Result<Lsn, Error>, lsn: Option<Lsn>) -> Checked<()> {
+        if let (Ok(told), Some(lsn)) = (&result, lsn)
+            && *told != lsn
+        {
+            return Err(self.failure(Guarantee::G2Prefix, format!("commit {lsn} was told to be {told}")));
+        }
+        let durability = self.story.run.options.durability;
+        match (lsn, result) {
+            (Some(lsn), result) => self.settle(lsn, durability, result.map(|_| ())).await,
+            (None, Err(e)) => self.refused(&e).await,
+            (None, Ok(lsn)) => Err(self.failure(Guarantee::G2Prefix, format!("{lsn} was never ordered"))),
+        }
+    }
+
+    async fn batch(&mut self, space: &Space, items: &[Item], wait: Wait) -> Checked<()> {
         let mut batch = Batch::new();
         let mut last: std::collections::BTreeMap<u16, Option<Content>> = std::collections::BTreeMap::new();
-        for (key, len) in items {
+        let mut ranges = Vec::new();
+        for Item { key, len, to } in items {
+            if let Some(to) = to {
+                let stretch = stretch(*key, *to);
+                batch.delete_range(stretch.clone());
+                last.retain(|key, _| !lies_in(*key, &stretch));
+                ranges.push(stretch);
+                continue;
+            }
             let content = len.map(|len| self.content(len));
             match content {
                 Some(content) => batch.put(key_bytes(*key), content.bytes()),
@@ -276,7 +291,7 @@ impl Client {
             };
             last.insert(*key, content);
         }
-        let changes: Changes = last.into_iter().collect();
+        let changes = Changes { ranges, keys: last.into_iter().collect() };
         let write = space.write(&batch, WriteOptions::default());
         let (result, lsn) = self.watch(space, &changes, u32::MAX, write).await?;
         self.follow(result.expect("it was not abandoned"), lsn, wait).await
@@ -361,7 +376,7 @@ impl Client {
         let precondition = Some(Precondition { key: key_bytes(key), expected });
         let mut batch = Batch::new();
         batch.put(key_bytes(key), content.bytes());
-        let changes = vec![(key, Some(content))];
+        let changes = vec![(key, Some(content))].into();
         let write = space.write(&batch, WriteOptions { precondition });
         let (result, lsn) = self.watch(space, &changes, u32::MAX, write).await?;
         let result = result.expect("it was not abandoned");
@@ -390,7 +405,7 @@ impl Client {
 
     async fn abandon(&mut self, space: &Space, key: u16, len: u32, polls: u8) -> Checked<()> {
         let content = self.content(len);
-        let changes = vec![(key, Some(content))];
+        let changes = vec![(key, Some(content))].into();
         let (key, value) = (key_bytes(key), content.bytes());
         let (result, lsn) = self.watch(space, &changes, u32::from(polls), space.put(&key, &value)).await?;
         match (result, lsn) {
@@ -418,6 +433,7 @@ impl Client {
 
     async fn multi_get(&mut self, space: &Space, keys: &[u16], many: bool) -> Checked<()> {
         let lsn = self.visible(space);
+        let hidden;
         let expected: Vec<Option<Content>> = {
             let model = self.story.model(self.space);
             if lsn < model.promised() {
@@ -427,8 +443,12 @@ impl Client {
                     format!("reads show the state up to {shown}, but {promised} was promised"),
                 ));
             }
+            hidden = keys.iter().any(|k| model.is_hidden_in_tables(*k, lsn));
             keys.iter().map(|k| model.value(*k, lsn)).collect()
         };
+        if hidden {
+            self.story.hit(Probe::RangeDeleteCovers);
+        }
         let bytes: Vec<_> = keys.iter().map(|k| key_bytes(*k)).collect();
         let found = if many {
             space.multi_get(&bytes).await

@@ -104,6 +104,7 @@ pub fn draw(seed: u64) -> Run {
     while run.steps.iter().filter(|step| matches!(step, Step::Client { .. })).count() < 200 {
         act_of(&mut d, &mut swarm, &mut run, ops, acts, false);
     }
+    range_deletes(&mut run);
     run
 }
 
@@ -151,6 +152,7 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
         }));
         clients(&mut d, &mut swarm, &mut run, 90);
     }
+    range_deletes(&mut run);
     let mut without = run.clone();
     without.faults = FaultPlan::crashes_only();
     (run, without)
@@ -286,7 +288,7 @@ impl Swarm {
                 let n = d.within(2, 6);
                 let item = |d: &mut Draw| {
                     let len = if d.chance(1, 4) { None } else { Some(len(d)) };
-                    Item { key: key(d), len }
+                    Item { key: key(d), len, to: None }
                 };
                 Op::Batch { items: (0..n).map(|_| item(d)).collect(), wait }
             }
@@ -311,6 +313,33 @@ impl Swarm {
             15 => Op::Reopen,
             16 => Op::CreateAgain,
             _ => Op::Pause { ms: d.scaled(self.pause_max) as u16 },
+        }
+    }
+}
+
+/// In two runs of five some of what was drawn becomes range deletes. Drawn apart, so that the rest does not depend on it.
+fn range_deletes(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x2A_4E));
+    if !d.chance(2, 5) {
+        return;
+    }
+    let (often, far) = (d.pick(&[6, 12, 30]), d.pick(&[2, 20, 200]));
+    let wait = |d: &mut Draw| d.pick(&[Wait::Later, Wait::Process, Wait::Power, Wait::Configured]);
+    for step in &mut run.steps {
+        let Step::Client { op, .. } = step else { continue };
+        match op {
+            Op::Put { key, .. } | Op::Delete { key, .. } if d.chance(1, often) => {
+                let (from, to) = (*key, *key + d.below(far) as u16);
+                let clears = d.chance(1, 6);
+                let wait = wait(&mut d);
+                *op = if clears { Op::Clear { wait } } else { Op::DeleteRange { from, to, wait } };
+            }
+            Op::Batch { items, .. } if d.chance(1, 3) => {
+                let at = d.below(items.len() as u64) as usize;
+                let to = Some(items[at].key + d.below(far) as u16);
+                items.insert(at, Item { len: None, to, ..items[at] });
+            }
+            _ => {}
         }
     }
 }

@@ -66,6 +66,13 @@ pub fn notice(world: &World, model: &Model, hit: &mut dyn FnMut(Probe)) {
             hit(probe);
         }
     }
+    let ranges = |tier| newest.version.tables.tier(tier).iter().any(|t| t.range_tombstones > 0);
+    if Tier::ALL.into_iter().any(ranges) {
+        hit(Probe::RangeDeleteFlushed);
+    }
+    if ranges(Tier::Warm) || ranges(Tier::Cold) {
+        hit(Probe::RangeDeleteMoved);
+    }
     for tier in Tier::ALL.map(Tier::dir) {
         let found = world.names_in(&format!("{dir}/{tier}"), View::Seen);
         if found.into_iter().any(|name| !live.contains(&(tier, name))) {

@@ -4,6 +4,7 @@
 //! the space must hold exactly the state after some commit `k` (G2), with `k` at least everything promised (G1). Once
 //! `k` was observed it is settled: what was dropped never comes back, what was kept is promised.
 use crate::failure::{Failure, Guarantee};
+use crate::plan::{Stretch, lies_in};
 use bulkhead::env::Owner;
 use bulkhead::{Lsn, Space, SpaceId};
 use bulkhead_fault_injection::decide::mix;
@@ -42,8 +43,19 @@ impl Content {
     }
 }
 
-/// What one commit does to each key.
-pub type Changes = Vec<(u16, Option<Content>)>;
+/// What one commit does: it deletes ranges, then does something to each of these keys.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    pub ranges: Vec<Stretch>,
+    pub keys: Vec<(u16, Option<Content>)>,
+}
+
+impl From<Vec<(u16, Option<Content>)>> for Changes {
+    fn from(keys: Vec<(u16, Option<Content>)>) -> Changes {
+        Changes { ranges: Vec::new(), keys }
+    }
+}
+
 /// The content of a space: by key number, in the order of the keys' bytes only within a group.
 pub type State = BTreeMap<u16, Content>;
 
@@ -51,6 +63,8 @@ pub type State = BTreeMap<u16, Content>;
 struct Ordered {
     lsn: u64,
     operations: usize,
+    /// Whether it deletes a range.
+    range: bool,
     /// The durable watermark when it was ordered: the frame that holds it proves that much.
     proves: u64,
 }
@@ -93,6 +107,8 @@ pub struct Model {
     pub opening: u64,
     /// Errors of the disk by the time of the present opening.
     pub strikes: u64,
+    /// Everything up to here lay in tables when the present opening began.
+    pub in_tables: u64,
     versions: BTreeMap<u16, Vec<(u64, Option<Content>)>>,
     commits: Vec<Ordered>,
     /// The last LSN ever handed out.
@@ -136,6 +152,7 @@ impl Model {
             handle: None,
             opening: 0,
             strikes: 0,
+            in_tables: 0,
             versions: BTreeMap::new(),
             commits: Vec::new(),
             newest: 0,
@@ -190,10 +207,18 @@ impl Model {
             let newest = Lsn::from_raw(self.newest);
             return Err(self.failure(Guarantee::G2Prefix, format!("LSN {lsn} was handed out after {newest}")));
         }
-        for (key, content) in changes {
+        for stretch in &changes.ranges {
+            let there = |(key, versions): &(&u16, &mut Vec<(u64, Option<Content>)>)| {
+                lies_in(**key, stretch) && versions.last().is_some_and(|(_, content)| content.is_some())
+            };
+            self.versions.iter_mut().filter(there).for_each(|(_, versions)| versions.push((lsn.raw(), None)));
+        }
+        for (key, content) in &changes.keys {
             self.versions.entry(*key).or_default().push((lsn.raw(), *content));
         }
-        self.commits.push(Ordered { lsn: lsn.raw(), operations: changes.len(), proves: durable.raw() });
+        let operations = changes.keys.len() + changes.ranges.len();
+        let range = !changes.ranges.is_empty();
+        self.commits.push(Ordered { lsn: lsn.raw(), operations, range, proves: durable.raw() });
         self.sealed = false;
         self.newest = lsn.raw();
         self.last = lsn.raw();
@@ -300,6 +325,24 @@ impl Model {
         content.map(|_| *lsn)
     }
 
+    /// Whether a range delete is among the last so many commits.
+    #[must_use]
+    pub fn deletes_range_in_last(&self, commits: u64) -> bool {
+        self.commits.iter().rev().take(commits as usize).any(|c| c.range)
+    }
+
+    /// Whether a range delete of this opening hides a value of `key` from a reader at `lsn` that lies in tables for certain.
+    #[must_use]
+    pub fn is_hidden_in_tables(&self, key: u16, lsn: u64) -> bool {
+        let Some(versions) = self.versions.get(&key) else { return false };
+        let [.., (older, Some(_)), (newest, None)] = versions[..versions.partition_point(|(l, _)| *l <= lsn)]
+        else {
+            return false;
+        };
+        let commit = self.commits.binary_search_by_key(&newest, |c| c.lsn);
+        older <= self.in_tables && commit.is_ok_and(|at| self.commits[at].range)
+    }
+
     /// Everything as of `lsn`.
     #[must_use]
     pub fn state(&self, lsn: u64) -> State {
@@ -321,12 +364,13 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::stretch;
 
     fn model(n: u64) -> Model {
         let mut model = Model::new(SpaceId::new("m").unwrap());
         let first = (1 << 40) + 1;
         for i in 0..n {
-            let changes = vec![(i as u16 % 3, Some(Content { id: i, len: 4 }))];
+            let changes = vec![(i as u16 % 3, Some(Content { id: i, len: 4 }))].into();
             model.ordered(Lsn::from_raw(first + i), Lsn::ZERO, &changes).unwrap();
         }
         model
@@ -364,9 +408,24 @@ mod tests {
     #[test]
     fn lsns_are_dense_and_never_used_again() {
         let mut m = model(3);
-        assert!(m.ordered(lsn(5), Lsn::ZERO, &Vec::new()).is_err());
+        assert!(m.ordered(lsn(5), Lsn::ZERO, &Changes::default()).is_err());
         m.recovered(lsn(1), Struck::Yes).unwrap();
-        assert!(m.ordered(lsn(2), Lsn::ZERO, &Vec::new()).is_err());
-        assert!(m.ordered(Lsn::from_raw((2 << 40) + 1), Lsn::ZERO, &Vec::new()).is_ok());
+        assert!(m.ordered(lsn(2), Lsn::ZERO, &Changes::default()).is_err());
+        assert!(m.ordered(Lsn::from_raw((2 << 40) + 1), Lsn::ZERO, &Changes::default()).is_ok());
+    }
+
+    #[test]
+    fn a_range_delete_takes_what_is_there_and_a_put_of_its_commit_stays() {
+        let mut m = model(3);
+        let content = Content { id: 9, len: 1 };
+        let changes = Changes { ranges: vec![stretch(0, 1)], keys: vec![(1, Some(content))] };
+        m.ordered(lsn(4), Lsn::ZERO, &changes).unwrap();
+        assert_eq!(m.state(lsn(3).raw()).len(), 3);
+        let (one, two) = (m.value(1, u64::MAX), m.value(2, u64::MAX));
+        assert_eq!(
+            (m.value(0, u64::MAX), one, two.is_some()),
+            (None, Some(content), !lies_in(2, &stretch(0, 1)))
+        );
+        assert!(m.deletes_range_in_last(1) && m.has_unsettled_batch());
     }
 }

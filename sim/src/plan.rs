@@ -3,6 +3,7 @@
 use bulkhead::{Durability, Options, SpaceId};
 use bulkhead_fault_injection::{DirProfile, FaultPlan};
 use serde::{Deserialize, Serialize};
+use std::ops::{Bound, RangeBounds};
 
 /// Everything that a run depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +144,15 @@ pub enum Op {
         items: Vec<Item>,
         wait: Wait,
     },
+    /// Deletes the keys between two, in the order of their bytes: see [`stretch`].
+    DeleteRange {
+        from: u16,
+        to: u16,
+        wait: Wait,
+    },
+    Clear {
+        wait: Wait,
+    },
     /// A put that is to be refused unless the key is as expected; whether it is, is up to `guess`.
     PutIf {
         key: u16,
@@ -203,11 +213,13 @@ pub enum Guess {
     Wrong,
 }
 
-/// One operation of a batch; no length is a delete.
+/// One operation of a batch; no length is a delete, with another key one of a range: see [`stretch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     pub key: u16,
     pub len: Option<u32>,
+    #[serde(default)]
+    pub to: Option<u16>,
 }
 
 /// What a write waits for.
@@ -260,4 +272,28 @@ pub fn group_prefix(group: u8) -> Vec<u8> {
         g if g == KEY_GROUPS - 1 => vec![255, 255],
         g => format!("g{g}/").into_bytes(),
     }
+}
+
+/// Bounds of a range of keys.
+pub type Stretch = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// The range that is meant by two keys: in the order of their bytes, never empty; which kinds of bounds it has is up to
+/// them.
+#[must_use]
+pub fn stretch(a: u16, b: u16) -> Stretch {
+    let (a_bytes, b_bytes) = (key_bytes(a), key_bytes(b));
+    let (low, high) = if a_bytes <= b_bytes { (a_bytes, b_bytes) } else { (b_bytes, a_bytes) };
+    match (u32::from(a) + u32::from(b)) % 8 {
+        0 | 1 if low != high => (Bound::Included(low), Bound::Excluded(high)),
+        2 if low != high => (Bound::Excluded(low), Bound::Included(high)),
+        3 => (Bound::Included(low), Bound::Unbounded),
+        4 => (Bound::Unbounded, Bound::Included(high)),
+        _ => (Bound::Included(low), Bound::Included(high)),
+    }
+}
+
+/// Whether the key of number `key` lies in `stretch`.
+#[must_use]
+pub fn lies_in(key: u16, stretch: &Stretch) -> bool {
+    stretch.contains(&key_bytes(key))
 }

@@ -73,6 +73,14 @@ probes! {
     OpenedWithTables = "opened with tables";
     /// Commits lay in tables and in the log.
     TablesAndLog = "opened with tables and a log";
+    /// A range delete was replayed from a log.
+    RangeDeleteRecovered = "range-delete-recovered";
+    /// A machine stopped whose manifest names a table with range deletes.
+    RangeDeleteFlushed = "range-delete-flushed";
+    /// The same in a lower tier.
+    RangeDeleteMoved = "range-delete-moved-down";
+    /// A key was read whose value lies in a table, and which a newer range delete covers.
+    RangeDeleteCovers = "range-delete-covers-lower-tier-read";
     Busy = "busy";
     /// A put was refused since its space was full.
     Full = "put refused by a limit";

@@ -226,8 +226,10 @@ impl Story {
         model.handle = Some(handle.clone());
         model.opening += 1;
         model.strikes = strikes;
+        model.in_tables = if report.tables > 0 && report.commits == 0 { k.raw() } else { 0 };
         let (status, copied, discarded) = (report.status, report.copied_forward, report.discarded_frames);
         let (tables, commits) = (report.tables, report.commits);
+        let range = model.deletes_range_in_last(commits);
         let sealed = report.case == "sealed" && k != bulkhead::Lsn::ZERO;
         let result = (handle.snapshot(), model.state(k.raw()));
         drop(guard);
@@ -239,6 +241,7 @@ impl Story {
             (sealed, Probe::SealedOpen),
             (tables > 0, Probe::OpenedWithTables),
             (tables > 0 && commits > 0, Probe::TablesAndLog),
+            (range, Probe::RangeDeleteRecovered),
         ];
         probes.iter().filter(|(hit, _)| *hit).for_each(|(_, probe)| shared.probes.hit(*probe));
         Ok(Some(result))

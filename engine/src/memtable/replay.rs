@@ -2,13 +2,15 @@
 //!
 //! What a log holds when recovery ends is durable, and nobody reads before: so of each key only the newest version is
 //! kept, and a tombstone leaves nothing where there are no tables. The result reads as what [`Memtable::apply`] one by one, then
-//! [`Memtable::set_durable`] with the last LSN would have made.
+//! [`Memtable::set_durable`] with the last LSN would have made. So what a range delete hides is gone, and it stays itself only
+//! where there are tables.
 //!
 //! Sorting: entries are distributed by the first bytes of their keys to buckets of equal width, and each bucket is
 //! sorted by a number of those bytes and the place in the log; only where the bytes are equal keys are looked at.
 use super::run::{Run, Slot, TOMBSTONE, prefix};
-use super::{Memtable, Underneath};
+use super::{Memtable, Spans, Underneath};
 use crate::ids::Lsn;
+use crate::key::Key;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -34,6 +36,12 @@ pub struct Replay {
     /// Bytes held after the last settling, and entries then.
     settled: u64,
     in_order: usize,
+    /// Range deletes, each in place of older ones.
+    spans: Spans,
+    /// The last of them.
+    newest_span: Lsn,
+    /// The newest of them that was there when it was settled last.
+    spans_settled: Lsn,
 }
 
 #[derive(Debug)]
@@ -98,6 +106,15 @@ impl Replay {
         });
     }
 
+    /// Deletes every key from `start` on and below `end`, or to the end, at the LSN begun last.
+    pub fn apply_range(&mut self, start: &[u8], end: Option<&[u8]>) {
+        if crate::mutants::on("replay-ignores-range-delete") {
+            return;
+        }
+        self.spans.replace((Key::from(start), end.map(Key::from)), self.last);
+        self.newest_span = self.last;
+    }
+
     /// Takes the bytes in which everything lies that was applied since the last time.
     pub fn attach(&mut self, bytes: Bytes) {
         self.chunks.push(bytes);
@@ -123,7 +140,7 @@ impl Replay {
         while sorting.next < before + STEP
             && let Some(end) = sorting.ends.pop_front()
         {
-            sorting.bucket(end, &self.chunks);
+            sorting.bucket(end, &self.chunks, &self.spans);
         }
         if !sorting.ends.is_empty() {
             return Progress::More;
@@ -134,6 +151,7 @@ impl Replay {
         let run = Run::new(self.shared.clone().unwrap_or_default(), sorted, chunks);
         (_, self.loose, self.chunks) = run.into_parts();
         (self.settled, self.in_order) = (self.held(), self.loose.len());
+        self.spans_settled = self.newest_span;
         Progress::Done
     }
 
@@ -141,8 +159,13 @@ impl Replay {
     #[must_use]
     pub fn finish(self) -> Memtable {
         assert_eq!(self.in_order, self.loose.len(), "what was applied last was settled");
+        assert_eq!(self.spans_settled, self.newest_span, "what ranges hide was settled");
         let base = Run::new(self.shared.unwrap_or_default(), self.loose, self.chunks);
-        Memtable { base, last: self.last, underneath: self.underneath, ..Memtable::default() }
+        let spans = match self.underneath {
+            Underneath::Nothing => Spans::default(),
+            Underneath::Older => self.spans,
+        };
+        Memtable { base, spans, last: self.last, underneath: self.underneath, ..Memtable::default() }
     }
 
     /// Fills in prefixes and distributes everything to buckets.
@@ -182,8 +205,8 @@ impl Replay {
 
 impl Sorting {
     /// Sorts the bucket that ends at `end`: appends the newest version of every key of it to what is sorted, unless that
-    /// is a tombstone that has nothing to hide.
-    fn bucket(&mut self, end: usize, chunks: &[Bytes]) {
+    /// is hidden by a range delete, or a tombstone that has nothing to hide.
+    fn bucket(&mut self, end: usize, chunks: &[Bytes], spans: &Spans) {
         let Sorting { slots, next, sorted, order, bucket, underneath, .. } = self;
         bucket.clear();
         bucket.extend_from_slice(&slots[*next..end]);
@@ -202,7 +225,10 @@ impl Sorting {
                 let newer = equal.get(i + 1).map(slot);
                 let overwritten = newer.is_some_and(|n| n.key_in(chunks) == this.key_in(chunks));
                 let hides = this.value != TOMBSTONE || *underneath == Underneath::Older;
-                if !overwritten && hides {
+                let hidden = || {
+                    spans.cover(this.key_in(chunks), Lsn::from_raw(u64::MAX)).is_some_and(|c| c > this.lsn)
+                };
+                if !overwritten && hides && !hidden() {
                     slots[*sorted] = *this;
                     *sorted += 1;
                 }

@@ -190,6 +190,28 @@ impl Run {
         self.slots[i].lsn = Lsn::ZERO;
         self.there[i / STRIDE] -= 1;
         self.gone += 1;
+        self.pack_if_worth();
+    }
+
+    /// Forgets all keys between the bounds that were written before `lsn`.
+    pub(super) fn remove_range(&mut self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, lsn: Lsn) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let Entries { from, to, .. } = self.range(lower, upper);
+        for i in from..to {
+            let slot = &mut self.slots[i];
+            if slot.lsn > Lsn::ZERO && slot.lsn < lsn {
+                self.alive.remove(slot.key_len(), slot.value());
+                slot.lsn = Lsn::ZERO;
+                self.there[i / STRIDE] -= 1;
+                self.gone += 1;
+            }
+        }
+        self.pack_if_worth();
+    }
+
+    fn pack_if_worth(&mut self) {
         if self.is_sparse() || self.gone * 2 > self.slots.len() {
             self.pack();
             self.build_blocks();

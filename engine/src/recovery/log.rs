@@ -320,10 +320,11 @@ fn replay(frame: &Frame<'_>, body_at: usize, into: &mut Replay) -> Option<(u64, 
     for i in 0..u64::from(head.count) {
         into.begin(head.first.advance(i));
         operations += decode_commit(&mut reader, |op| {
-            let at = body_at + offset_in(frame.body(), op.key());
+            let at = |key| body_at + offset_in(frame.body(), key);
             match op {
-                Operation::Put { key, value } => into.apply(at, key, Some(value.len())),
-                Operation::Delete { key } => into.apply(at, key, None),
+                Operation::Put { key, value } => into.apply(at(key), key, Some(value.len())),
+                Operation::Delete { key } => into.apply(at(key), key, None),
+                Operation::DeleteRange { start, end } => into.apply_range(start, end),
             }
         })? as u64;
     }

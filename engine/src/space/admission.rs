@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::Lsn;
 use crate::plan::flush::Throttle;
 use crate::wal::commit::{Room, segment_for};
+use crate::wal::operation::Operation;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,8 +113,9 @@ impl Incarnation {
         let before = mem.bytes();
         mem.begin(lsn);
         operations.for_each(|op| match op {
-            crate::wal::operation::Operation::Put { key, value } => mem.apply(key, Some(value)),
-            crate::wal::operation::Operation::Delete { key } => mem.apply(key, None),
+            Operation::Put { key, value } => mem.apply(key, Some(value)),
+            Operation::Delete { key } => mem.apply(key, None),
+            Operation::DeleteRange { start, end } => mem.apply_range(start, end),
         });
         self.context.budget.moved(before, mem.bytes());
         let heavy = mem.bytes() >= self.context.config.memtable_bytes()

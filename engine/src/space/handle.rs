@@ -4,7 +4,7 @@ use super::incarnation::{Incarnation, Phase};
 use super::layers::Look;
 use super::scan::{Scan, Snapshot};
 use super::ticket::{Commit, Reached};
-use crate::batch::{Batch, Operations, WriteOptions, check_key};
+use crate::batch::{Batch, Operations, WriteOptions, bounds_of, check_key};
 use crate::config::Durability;
 use crate::error::{Error, Rejected, Result};
 use crate::ids::{Lsn, SpaceId};
@@ -14,6 +14,9 @@ use crate::recovery::RecoveryReport;
 use crate::wal::operation::Operation;
 use std::ops::RangeBounds;
 use std::sync::Arc;
+
+/// What clears a space.
+const ALL_KEYS: Operation<'static> = Operation::DeleteRange { start: &[], end: None };
 
 /// An open space. Cheap to clone; all clones are the same opening. After a reopen the old handles stay with the old
 /// opening: use the one that `reopen` returned.
@@ -139,6 +142,43 @@ impl Space {
     /// As [`Space::write`].
     pub async fn delete_commit(&self, key: impl AsRef<[u8]>) -> Result<Commit> {
         self.commit(Operations::One(Operation::Delete { key: key.as_ref() }), &WriteOptions::default()).await
+    }
+
+    /// Removes every key within `range`, in one commit however many there are, and waits for the configured durability; fine
+    /// if there are none. Admitted as other deletes are, also where puts are not.
+    ///
+    /// # Errors
+    /// As [`Space::put`]; `Rejected(Key)` for a range in which no key can lie, as one whose end is not behind its start.
+    pub async fn delete_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Lsn> {
+        let (start, end) = bounds_of(range);
+        self.commit_and_wait(Operation::DeleteRange { start: &start, end: end.as_deref() }).await
+    }
+
+    /// Removes every key within `range` without waiting for any durability.
+    ///
+    /// # Errors
+    /// As [`Space::write`], and as [`Space::delete_range`] for the range.
+    pub async fn delete_range_commit<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Commit> {
+        let (start, end) = bounds_of(range);
+        let operation = Operation::DeleteRange { start: &start, end: end.as_deref() };
+        self.commit(Operations::One(operation), &WriteOptions::default()).await
+    }
+
+    /// Removes every key, in one commit, and waits for the configured durability. What it frees on the disk is given back
+    /// once no snapshot shows it any more.
+    ///
+    /// # Errors
+    /// As [`Space::put`].
+    pub async fn clear(&self) -> Result<Lsn> {
+        self.commit_and_wait(ALL_KEYS).await
+    }
+
+    /// Removes every key without waiting for any durability.
+    ///
+    /// # Errors
+    /// As [`Space::write`].
+    pub async fn clear_commit(&self) -> Result<Commit> {
+        self.commit(Operations::One(ALL_KEYS), &WriteOptions::default()).await
     }
 
     /// The value of `key`, as of now. Sees every commit that was ordered before.

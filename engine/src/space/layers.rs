@@ -7,7 +7,7 @@ use crate::config::Amount;
 use crate::ids::{Lsn, SegmentNo};
 use crate::key::Key;
 use crate::manifest::Tables;
-use crate::memtable::{Direction, Memtable, Seen};
+use crate::memtable::{Direction, Hidden, Memtable, Seen};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -92,14 +92,18 @@ impl Layers {
             let ended = found.len() < limit;
             return (found, ended);
         }
-        let sealed = self.under.sealed.iter().map(|s| s.mem.range(lower, upper, lsn, direction, limit));
-        let (mut all, mut known) = (BTreeMap::new(), None);
+        let sealed = self.under.sealed.iter();
+        let sealed = sealed.map(|s| (&*s.mem, s.mem.range(lower, upper, lsn, direction, limit)));
+        let (mut all, mut known) = (BTreeMap::<Key, Seen>::new(), None);
         let before = |a: &Key, b: &Key| match direction {
             Direction::Ascending => a < b,
             Direction::Descending => a > b,
         };
         // The oldest first: newer ones take their place.
-        for found in sealed.chain([found]) {
+        for (mem, found) in sealed.chain([(&self.active, found)]) {
+            if !mem.spans().is_empty() {
+                all.iter_mut().filter(|(key, _)| mem.hides(key, lsn)).for_each(|(_, seen)| *seen = None);
+            }
             let last = found.last().filter(|_| found.len() == limit).map(|(key, _)| key.clone());
             if let Some(last) = last
                 && known.as_ref().is_none_or(|known| before(&last, known))
@@ -115,6 +119,13 @@ impl Layers {
             found.reverse();
         }
         (found, known.is_none())
+    }
+
+    /// What of the tables between the bounds a reader at `lsn` finds deleted by ranges in memory.
+    pub(crate) fn hidden(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, lsn: Lsn) -> Hidden {
+        let sealed = self.under.sealed.iter().map(|s| &*s.mem);
+        let memtables = sealed.chain([&self.active]);
+        Hidden::of(memtables.flat_map(|mem| mem.hidden(lower, upper, lsn)).collect())
     }
 
     /// The newest version of `key` in memory, and whether it is a value.

@@ -44,7 +44,8 @@ impl Salvage {
 pub(crate) async fn salvage(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Salvage> {
     let Readable { dirs, version, mem, last } = readable(root, id).await?;
     let layers = Layers::new(mem, &version.tables);
-    let mut walk = Walk::new(&layers.under, last, Direction::Ascending, None, None);
+    let hidden = layers.hidden(Bound::Unbounded, Bound::Unbounded, last);
+    let mut walk = Walk::new(&layers.under, hidden, last, Direction::Ascending, None, None);
     let unreadable = |failure| Error::from(failure).in_space(id);
     let mut entries = BTreeMap::new();
     let nothing = Cache::new(0, 0).partition();

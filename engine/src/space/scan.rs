@@ -195,9 +195,13 @@ impl Scan {
         let (found, ended) = layers.range(lower, upper, self.snapshot.lsn, self.direction, self.chunk);
         self.chunk = (2 * self.chunk).min(CHUNK_MAX);
         let under = layers.under.clone();
-        drop(layers);
         let mixes = crate::mutants::on("scan-mixes-moments");
-        if self.walk.as_ref().is_none_or(|walk| walk.generation != under.generation && !mixes) {
+        let is_new = self.walk.as_ref().is_none_or(|walk| walk.generation != under.generation && !mixes);
+        // Later range deletes do not concern this reader.
+        let begins = is_new && !under.tables.is_empty();
+        let hidden = begins.then(|| layers.hidden(lower, upper, self.snapshot.lsn));
+        drop(layers);
+        if is_new {
             let above = |bound: Bound<&[u8]>| match bound {
                 Bound::Unbounded => None,
                 Bound::Included(key) => Some(key.to_vec()),
@@ -213,8 +217,8 @@ impl Scan {
                 Direction::Ascending => (above(lower), below(upper)),
                 Direction::Descending => (below(upper), above(lower)),
             };
-            let walk = || Walk::new(&under, self.snapshot.lsn, self.direction, from, to);
-            self.walk = (!under.tables.is_empty()).then(walk);
+            let walk = |hidden| Walk::new(&under, hidden, self.snapshot.lsn, self.direction, from, to);
+            self.walk = hidden.map(walk);
         }
         if let Some((last, _)) = found.last() {
             let past = Bound::Excluded(last.to_vec());

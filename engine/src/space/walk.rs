@@ -6,7 +6,8 @@ use super::layers::Under;
 use super::tables::{LiveTable, LiveTables, Reads, value_of};
 use crate::ids::Lsn;
 use crate::key::Key;
-use crate::memtable::{Direction, Value};
+use crate::limits::HIDDEN_STEPS;
+use crate::memtable::{Direction, Hidden, Stretch, Value};
 use crate::recovery::Dirs;
 use crate::table::{Bounded, Cursor, Damage, Extent, Merge, MergeStep, Slot};
 use crate::work::{Failure, OpenTable};
@@ -19,6 +20,10 @@ pub(super) struct Walk {
     tables: Arc<LiveTables>,
     /// Of which they are the tables.
     pub(super) generation: u64,
+    /// What range deletes in memory hide of them.
+    hidden: Hidden,
+    /// Entries stepped over since the last one that was not hidden.
+    stepped: usize,
     direction: Direction,
     lsn: Lsn,
     /// Upwards no key at or above it is wanted, downwards none below it.
@@ -58,13 +63,15 @@ impl Walk {
     /// Begins with the first key at or above `from`, or downwards below it, and goes on to `to`.
     pub(super) fn new(
         under: &Under,
+        hidden: Hidden,
         lsn: Lsn,
         direction: Direction,
         from: Option<Vec<u8>>,
         to: Option<Vec<u8>>,
     ) -> Walk {
         let (tables, generation) = (under.tables.clone(), under.generation);
-        Walk { tables, generation, direction, lsn, to, window: None, next: Some(from), head: None }
+        let (window, next, head) = (None, Some(from), None);
+        Walk { tables, generation, hidden, stepped: 0, direction, lsn, to, window, next, head }
     }
 
     /// The key that comes next.
@@ -78,10 +85,20 @@ impl Walk {
             }
             let window = self.window.as_mut().expect("just opened");
             match window.step(self.lsn, self.direction)? {
-                Found::Entry(entry) if wanted(&self.to, &entry.key, self.direction) => {
-                    self.head = Some(entry)
+                Found::Entry(entry) if !wanted(&self.to, &entry.key, self.direction) => {
+                    (self.window, self.next) = (None, None);
                 }
-                Found::Entry(_) => (self.window, self.next) = (None, None),
+                Found::Entry(entry) => match self.hidden.find(&entry.key) {
+                    None => (self.head, self.stepped) = (Some(entry), 0),
+                    Some(stretch) => {
+                        self.stepped += 1;
+                        if self.stepped > HIDDEN_STEPS {
+                            // Many more may follow: begin anew behind all of them.
+                            self.next = behind(stretch, self.direction);
+                            (self.window, self.stepped) = (None, 0);
+                        }
+                    }
+                },
                 Found::Need(source, need) => {
                     let loaded = reads.fetch(&window.tables[source], need).await?;
                     let fed = window.merge.feed(source, &loaded);
@@ -164,6 +181,15 @@ fn wanted(to: &Option<Vec<u8>>, key: &[u8], direction: Direction) -> bool {
         (Some(to), Direction::Ascending) => key < &to[..],
         (Some(to), Direction::Descending) => key >= &to[..],
     }
+}
+
+/// Where a walk goes on behind `stretch`, if anything may follow.
+fn behind((start, end): &Stretch, direction: Direction) -> Option<Start> {
+    let next = match direction {
+        Direction::Ascending => end.as_ref()?,
+        Direction::Descending => start,
+    };
+    (!next.is_empty()).then(|| Some(next.to_vec()))
 }
 
 enum Found {

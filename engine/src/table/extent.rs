@@ -12,7 +12,7 @@
 use super::piece::Malformed;
 use crate::codec::{Reader, put_varint, varint_len};
 use crate::ids::Lsn;
-use crate::limits::KEY_MAX;
+use crate::limits::RANGE_BOUND_MAX;
 use bytes::Bytes;
 
 /// One range of keys deleted.
@@ -177,8 +177,7 @@ fn put_key(out: &mut Vec<u8>, key: &[u8]) {
 
 /// A key as a slice of `bytes`, of which `r` has the rest.
 fn key(bytes: &Bytes, r: &mut Reader<'_>) -> Option<Bytes> {
-    // The end of a range is exclusive, and may be the longest key and one byte more.
-    let len = r.length(KEY_MAX + 1)?;
+    let len = r.length(RANGE_BOUND_MAX)?;
     let at = bytes.len() - r.rest().len();
     r.bytes(len)?;
     Some(bytes.slice(at..at + len))

@@ -2,37 +2,47 @@
 //!
 //! ```text
 //! commit    := varint(number of operations) operation*
-//! operation := kind:u8 [collection:varint] [expiry:u64] varint(key length) [varint(value length)] key [value]
-//!   kind       bits 0..4: 1 put, 2 delete, 3 delete-range (reserved) · bit 4: collection present · bit 5: expiry present
+//! operation := kind:u8 [collection:varint] [expiry:u64] body
+//! body      := varint(key length) varint(value length) key value        put
+//!            | varint(key length) key                                   delete
+//!            | varint(start length) varint(end length) start end        delete-range
+//!   kind       bits 0..4: 1 put, 2 delete, 3 delete-range · bit 4: collection present · bit 5: expiry present
+//!   start, end the first key deleted, and the first one behind that is not: a start of no bytes lies in front of all keys,
+//!              an end of no bytes behind them
 //!   collection absent means 0, the default collection
 //!   expiry     milliseconds since the Unix epoch; absent means never
 //! ```
 //!
-//! Within one commit keys are distinct: the last operation on a key wins before encoding.
+//! Within one commit keys are distinct: the last operation on a key wins before encoding. Range deletes come first, and
+//! what is done to a key in the same commit is done behind them, in whichever order they stand: a put that a range delete
+//! was to end is not encoded.
 use crate::codec::{Reader, put_varint, varint_len};
-use crate::limits::{BATCH_OPS_MAX, KEY_MAX, VALUE_MAX};
+use crate::limits::{BATCH_OPS_MAX, KEY_MAX, RANGE_BOUND_MAX, VALUE_MAX};
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
+const DELETE_RANGE: u8 = 3;
 const HAS_COLLECTION: u8 = 1 << 4;
 const HAS_EXPIRY: u8 = 1 << 5;
 
-/// One change of one key.
+/// One change of one key, or of all keys of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation<'a> {
-    Put { key: &'a [u8], value: &'a [u8] },
-    Delete { key: &'a [u8] },
+    Put {
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Delete {
+        key: &'a [u8],
+    },
+    /// Of every key from `start` on and below `end`; without that, to the end.
+    DeleteRange {
+        start: &'a [u8],
+        end: Option<&'a [u8]>,
+    },
 }
 
 impl<'a> Operation<'a> {
-    /// The key that it changes.
-    #[must_use]
-    pub fn key(&self) -> &'a [u8] {
-        match self {
-            Operation::Put { key, .. } | Operation::Delete { key } => key,
-        }
-    }
-
     /// Appends the encoded operation to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -48,6 +58,14 @@ impl<'a> Operation<'a> {
                 put_varint(out, key.len() as u64);
                 out.extend_from_slice(key);
             }
+            Operation::DeleteRange { start, end } => {
+                let end = end.unwrap_or_default();
+                out.push(DELETE_RANGE);
+                put_varint(out, start.len() as u64);
+                put_varint(out, end.len() as u64);
+                out.extend_from_slice(start);
+                out.extend_from_slice(end);
+            }
         }
     }
 
@@ -59,6 +77,10 @@ impl<'a> Operation<'a> {
                 1 + varint_len(key.len() as u64) + varint_len(value.len() as u64) + key.len() + value.len()
             }
             Operation::Delete { key } => 1 + varint_len(key.len() as u64) + key.len(),
+            Operation::DeleteRange { start, end } => {
+                let end = end.map_or(0, <[u8]>::len);
+                1 + varint_len(start.len() as u64) + varint_len(end as u64) + start.len() + end
+            }
         }
     }
 
@@ -69,16 +91,23 @@ impl<'a> Operation<'a> {
             // In the format from the start, written by no release yet: refused, not guessed.
             return None;
         }
-        let key_len = r.length(KEY_MAX)?;
-        if key_len == 0 {
-            return None;
-        }
         match kind {
             PUT => {
-                let value_len = r.length(VALUE_MAX)?;
-                Some(Operation::Put { key: r.bytes(key_len)?, value: r.bytes(value_len)? })
+                let (key_len, value_len) = (r.length(KEY_MAX)?, r.length(VALUE_MAX)?);
+                let (key, value) = (r.bytes(key_len)?, r.bytes(value_len)?);
+                (!key.is_empty()).then_some(Operation::Put { key, value })
             }
-            DELETE => Some(Operation::Delete { key: r.bytes(key_len)? }),
+            DELETE => {
+                let key_len = r.length(KEY_MAX)?;
+                let key = r.bytes(key_len)?;
+                (!key.is_empty()).then_some(Operation::Delete { key })
+            }
+            DELETE_RANGE => {
+                let (start_len, end_len) = (r.length(RANGE_BOUND_MAX)?, r.length(RANGE_BOUND_MAX)?);
+                let (start, end) = (r.bytes(start_len)?, r.bytes(end_len)?);
+                let end = Some(end).filter(|end| !end.is_empty());
+                end.is_none_or(|end| start < end).then_some(Operation::DeleteRange { start, end })
+            }
             _ => None,
         }
     }
@@ -104,6 +133,10 @@ mod tests {
             Operation::Put { key: b"k", value: b"" },
             Operation::Put { key: &[7; 300], value: &[9; 20_000] },
             Operation::Delete { key: b"gone" },
+            Operation::DeleteRange { start: b"a", end: Some(b"b") },
+            Operation::DeleteRange { start: b"", end: Some(&[7; 300]) },
+            Operation::DeleteRange { start: &[7; RANGE_BOUND_MAX], end: None },
+            Operation::DeleteRange { start: b"", end: None },
         ] {
             let mut out = Vec::new();
             op.encode(&mut out);
@@ -119,9 +152,19 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_reserved_bits_are_refused() {
-        for kind in (0u8..=255).filter(|k| !matches!(k, 1 | 2)) {
+        for kind in (0u8..=255).filter(|k| !matches!(k, 1..=3)) {
             assert_eq!(Operation::decode(&mut Reader::new(&[kind, 1, 1, b'k', b'v'])), None, "{kind}");
         }
         assert_eq!(Operation::decode(&mut Reader::new(&[DELETE, 0])), None, "an empty key");
+        for (start, end) in [("b", "b"), ("b", "a"), ("", "")] {
+            let mut out = vec![DELETE_RANGE, start.len() as u8, end.len() as u8];
+            out.extend_from_slice(&[start, end].concat().into_bytes());
+            let all = start.is_empty().then_some(Operation::DeleteRange { start: b"", end: None });
+            assert_eq!(Operation::decode(&mut Reader::new(&out)), all, "{start:?}..{end:?}");
+        }
+        let mut long = vec![DELETE_RANGE];
+        put_varint(&mut long, RANGE_BOUND_MAX as u64 + 1);
+        long.resize(RANGE_BOUND_MAX + 10, 0);
+        assert_eq!(Operation::decode(&mut Reader::new(&long)), None, "a bound that no range can have");
     }
 }

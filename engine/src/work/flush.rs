@@ -3,9 +3,13 @@ use super::write::{NewTable, TableWriter, Written};
 use super::{Failure, yield_now};
 use crate::env::Dir;
 use crate::ids::Lsn;
-use crate::memtable::Memtable;
-use crate::table::retain::{Below, Readers, Verdict, VersionKind, judge};
-use crate::table::{Body, Entry, Keep, Priority, Shape};
+use crate::key::Key;
+use crate::limits::TABLE_EXTENT_TARGET;
+use crate::memtable::{Memtable, Spans};
+use crate::table::retain::{Below, Readers, Verdict, VersionKind, judge, range_stays};
+use crate::table::{Body, Entry, Keep, Priority, RangeTombstone, Shape};
+use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -37,35 +41,70 @@ pub async fn write(
 ) -> Result<Vec<Written>, Failure> {
     let mut written = Vec::new();
     let mut writer = TableWriter::begin(dir, next(), Shape::HOT);
-    let mut after: Option<Vec<u8>> = None;
+    let mut copying = Copying::new(&flush);
     loop {
-        let step = flush.copy(after.as_deref(), &mut writer);
+        let step = copying.copy(&mut writer);
         writer.drain().await?;
-        match step {
-            None => break,
-            Some(last) => after = Some(last),
+        if step == Step::End {
+            break;
         }
-        if writer.is_full() {
+        if step == Step::Full {
+            copying.cut(&mut writer);
             let full = std::mem::replace(&mut writer, TableWriter::begin(dir, next(), Shape::HOT));
             written.extend(full.finish(flush.touched_ms, keep).await?);
         }
         yield_now().await;
     }
+    copying.end(&mut writer);
     written.extend(writer.finish(flush.touched_ms, keep).await?);
     Ok(written)
 }
 
-impl Flush<'_> {
-    /// Copies some keys behind `after`; the last of them, or `None` if there were no more.
-    fn copy(&self, after: Option<&[u8]>, writer: &mut TableWriter) -> Option<Vec<u8>> {
-        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut sources: Vec<_> = self.memtables.iter().rev().map(|m| m.versions(after).peekable()).collect();
-        let mut last = None;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    More,
+    /// The table is as long as it should become.
+    Full,
+    End,
+}
+
+/// How far a flush came.
+struct Copying<'a> {
+    flush: &'a Flush<'a>,
+    /// Range deletes of all memtables.
+    spans: Spans,
+    /// Those that stay, by start.
+    ranges: Ranges,
+    /// Every key up to here was copied.
+    after: Option<Vec<u8>>,
+}
+
+impl<'a> Copying<'a> {
+    fn new(flush: &'a Flush<'a>) -> Copying<'a> {
+        let mut spans = Spans::default();
+        flush.memtables.iter().for_each(|mem| spans.absorb(mem.spans()));
+        let ranges = Ranges::of(&spans, flush.readers, flush.below);
+        Copying { flush, spans, ranges, after: None }
+    }
+
+    /// Copies some keys.
+    fn copy(&mut self, writer: &mut TableWriter) -> Step {
+        let after = self.after.take();
+        let Copying { flush, spans, ranges, .. } = self;
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut sources: Vec<_> = flush.memtables.iter().rev().map(|m| m.versions(from).peekable()).collect();
+        let (mut last, mut result) = (None, Step::More);
         for _ in 0..STEP {
-            let Some(key) = sources.iter_mut().filter_map(|s| s.peek().map(|k| k.key)).min() else {
+            let key = sources.iter_mut().filter_map(|s| s.peek().map(|k| k.key)).min();
+            if ranges.pass(key) == Extents::Full {
+                result = Step::Full;
+                break;
+            }
+            let Some(key) = key else {
+                result = Step::End;
                 break;
             };
-            let mut kept = KeptVersions { flush: self, newer: None, deletes: Vec::new() };
+            let mut kept = KeptVersions { flush, spans, newer: None, deletes: Vec::new() };
             for source in &mut sources {
                 let versions = source.next_if(|k| k.key == key).map(|k| k.versions);
                 for (lsn, value) in versions.into_iter().flatten() {
@@ -73,17 +112,112 @@ impl Flush<'_> {
                 }
             }
             last = Some(key);
-            if writer.is_due() || writer.is_full() {
+            if writer.is_full() {
+                // The very next key.
+                ranges.at = [key, &[0]].concat().into();
+                result = Step::Full;
+                break;
+            }
+            if writer.is_due() {
                 break;
             }
         }
-        last.map(<[u8]>::to_vec)
+        let last = last.map(<[u8]>::to_vec);
+        drop(sources);
+        self.after = last.or(after);
+        result
+    }
+
+    /// The table ends here.
+    fn cut(&mut self, writer: &mut TableWriter) {
+        let at = self.ranges.at.clone();
+        self.ranges.put(Some(&at), writer);
+    }
+
+    /// It was the last one.
+    fn end(&mut self, writer: &mut TableWriter) {
+        self.ranges.put(None, writer);
+    }
+}
+
+/// Range tombstones on their way into tables: into each what lies between its bounds.
+#[derive(Debug, Default)]
+struct Ranges {
+    /// By start.
+    all: Vec<RangeTombstone>,
+    /// So many of them begin in front of where the flush stands.
+    passed: usize,
+    /// Bytes of those that the table being written gets.
+    bytes: usize,
+    /// Where that table begins.
+    from: Bytes,
+    /// Where it ends, if it ends now.
+    at: Bytes,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Extents {
+    Fit,
+    Full,
+}
+
+impl Ranges {
+    /// Of each stretch the range deletes that some reader can tell from newer ones, if they have anything to hide.
+    /// Neighbours of one commit become one.
+    fn of(spans: &Spans, readers: &Readers, below: Below) -> Ranges {
+        let mut all: Vec<RangeTombstone> = Vec::new();
+        let mut open: BTreeMap<Lsn, usize> = BTreeMap::new();
+        for (start, end, lsns) in spans.iter() {
+            let copy = |key: &Key| Bytes::copy_from_slice(key);
+            for (i, &lsn) in lsns.iter().enumerate() {
+                let newer = lsns.get(i + 1).copied();
+                if !readers.any_between(lsn, newer) || !range_stays(readers, below, lsn) {
+                    continue;
+                }
+                match open.get(&lsn).map(|at| &mut all[*at]) {
+                    Some(before) if before.end.as_deref() == Some(start) => before.end = end.map(copy),
+                    _ => {
+                        open.insert(lsn, all.len());
+                        all.push(RangeTombstone { start: copy(start), end: end.map(copy), lsn });
+                    }
+                }
+            }
+        }
+        Ranges { all, ..Ranges::default() }
+    }
+
+    /// Goes on to `key`, or to the end, unless the table's range tombstones become too many on the way.
+    fn pass(&mut self, key: Option<&[u8]>) -> Extents {
+        while let Some(next) = self.all.get(self.passed).filter(|t| key.is_none_or(|key| t.start[..] <= *key))
+        {
+            if self.bytes >= TABLE_EXTENT_TARGET && next.start > self.from {
+                self.at = next.start.clone();
+                return Extents::Full;
+            }
+            self.bytes += next.encoded_len();
+            self.passed += 1;
+        }
+        Extents::Fit
+    }
+
+    /// Adds what lies between the bounds of the table, which ends at `to`, and goes on with the next one.
+    fn put(&mut self, to: Option<&Bytes>, writer: &mut TableWriter) {
+        if crate::mutants::on("range-delete-not-flushed") {
+            return;
+        }
+        let parts = self.all.iter().filter_map(|t| t.clipped(&self.from, to));
+        parts.for_each(|part| writer.add_range(part));
+        let Some(to) = to else { return };
+        self.from = to.clone();
+        let reach = |t: &&RangeTombstone| !t.ends_by(to);
+        self.bytes = self.all[..self.passed].iter().filter(reach).map(RangeTombstone::encoded_len).sum();
     }
 }
 
 /// The versions of one key, the newest first.
 struct KeptVersions<'a> {
     flush: &'a Flush<'a>,
+    spans: &'a Spans,
     newer: Option<Lsn>,
     /// Deletes that stay if an older version does.
     deletes: Vec<Lsn>,
@@ -92,7 +226,8 @@ struct KeptVersions<'a> {
 impl KeptVersions<'_> {
     fn add(&mut self, key: &[u8], lsn: Lsn, value: Option<&[u8]>, writer: &mut TableWriter) {
         let kind = if value.is_some() { VersionKind::Value } else { VersionKind::Delete };
-        let verdict = judge(self.flush.readers, self.flush.below, self.newer.replace(lsn), lsn, kind);
+        let newer = [self.newer.replace(lsn), self.spans.next_above(key, lsn)].into_iter().flatten().min();
+        let verdict = judge(self.flush.readers, self.flush.below, newer, lsn, kind);
         let entry = |lsn, body| Entry { key, lsn, priority: Priority::default(), body };
         match verdict {
             Verdict::Drop => {}
