@@ -257,6 +257,7 @@ pub struct WriteOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use proptest::prelude::*;
 
     fn operations(batch: &Batch) -> Vec<String> {
@@ -286,11 +287,11 @@ mod tests {
         for (start, end) in [("b", "a"), ("a", "a"), ("", "")] {
             let mut batch = Batch::new();
             batch.put("k", "v").delete_range(start..end);
-            assert_eq!(rejected(&batch), crate::ErrorKind::Rejected(Rejected::Key), "{start:?}..{end:?}");
+            assert_eq!(rejected(&batch), ErrorKind::Rejected(Rejected::Key), "{start:?}..{end:?}");
         }
         let mut batch = Batch::new();
         batch.delete_range(vec![1; RANGE_BOUND_MAX + 1]..);
-        assert_eq!(rejected(&batch), crate::ErrorKind::Rejected(Rejected::Key));
+        assert_eq!(rejected(&batch), ErrorKind::Rejected(Rejected::Key));
         let mut batch = Batch::new();
         batch.delete_range((Bound::Excluded(vec![1; KEY_MAX]), Bound::Included(vec![2; KEY_MAX])));
         assert!(Operations::Many(&batch).check().is_ok());

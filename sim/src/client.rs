@@ -216,7 +216,7 @@ impl Client {
             if lsn != last {
                 let noted = self.story.model(self.space).ordered(lsn, durable, changes);
                 ordered = Some(lsn);
-                let puts = changes.iter().any(|(_, content)| content.is_some());
+                let puts = changes.keys.iter().any(|(_, content)| content.is_some());
                 let let_in = if puts { self.story.let_in(self.space) } else { Ok(()) };
                 if let Err(failure) = noted.and(let_in) {
                     return Poll::Ready(Err(failure));

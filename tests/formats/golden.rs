@@ -37,6 +37,7 @@ fn the_encoders_write_what_the_goldens_hold() {
     written("manifest-1-new", &manifest::encode(&samples::new_manifest()));
     written("segment-header-1", &samples::segment_header());
     written("frame-commits-1", &samples::commits_frame(0x0bad_cafe, 8192));
+    written("frame-ranges-1", &samples::ranges_frame(0x0bad_cafe, 8192));
     written("frame-link-1", &samples::link_frame(0x0bad_cafe, 4096));
     written("frame-seal-1", &samples::seal_frame(0x0bad_cafe, 8192));
     written("frame-pad-1", &samples::pad_frame(0x0bad_cafe, 8192));
@@ -62,19 +63,23 @@ fn the_frames_of_the_goldens_verify_and_say_what_they_said() {
         check(Frame::verify(&bytes, samples::place(offset)).unwrap_or_else(|| panic!("{name}")));
         assert!(Frame::verify(&bytes, samples::place(offset + 512)).is_none(), "{name} in another place");
     };
-    frame("frame-commits-1", 8192, &|f| {
-        let mut r = Reader::new(f.body());
-        for expected in samples::operations() {
-            let mut found = Vec::new();
-            decode_commit(&mut r, |op| found.push(op)).unwrap();
-            assert_eq!(found, expected);
-        }
-        assert!(r.is_empty());
-        assert_eq!(
-            (f.head().kind, f.head().first, f.last()),
-            (FrameKind::Commits, samples::lsn(5), samples::lsn(6))
-        );
-    });
+    for (name, commits) in
+        [("frame-commits-1", samples::operations()), ("frame-ranges-1", samples::range_deletes())]
+    {
+        frame(name, 8192, &|f| {
+            let mut r = Reader::new(f.body());
+            for expected in &commits {
+                let mut found = Vec::new();
+                decode_commit(&mut r, |op| found.push(op)).unwrap();
+                assert_eq!(found, *expected);
+            }
+            assert!(r.is_empty());
+            assert_eq!(
+                (f.head().kind, f.head().first, f.last()),
+                (FrameKind::Commits, samples::lsn(5), samples::lsn(6))
+            );
+        });
+    }
     frame("frame-link-1", 4096, &|f| assert_eq!(f.link(), Some(samples::link())));
     frame("frame-seal-1", 8192, &|f| assert_eq!(f.seal(), Some(samples::lsn(6))));
     frame("frame-pad-1", 8192, &|f| assert_eq!((f.head().kind, f.body()), (FrameKind::Pad, &[][..])));

@@ -57,9 +57,18 @@ pub fn operations() -> [Vec<Operation<'static>>; 2] {
     ]
 }
 
-pub fn commits_body() -> Vec<u8> {
+/// Two commits: of one range and a put in it, and of everything.
+pub fn range_deletes() -> [Vec<Operation<'static>>; 2] {
+    let range = Operation::DeleteRange { start: b"alpha/", end: Some(b"alpha0") };
+    [
+        vec![range, Operation::Put { key: b"alpha/9", value: b"stays" }],
+        vec![Operation::DeleteRange { start: b"", end: None }],
+    ]
+}
+
+pub fn commits_body(commits: &[Vec<Operation<'static>>]) -> Vec<u8> {
     let mut body = Vec::new();
-    for commit in operations() {
+    for commit in commits {
         bulkhead::codec::put_varint(&mut body, commit.len() as u64);
         commit.iter().for_each(|op| op.encode(&mut body));
     }
@@ -67,9 +76,17 @@ pub fn commits_body() -> Vec<u8> {
 }
 
 pub fn commits_frame(prev: u32, offset: u64) -> Vec<u8> {
+    frame_of(&operations(), prev, offset)
+}
+
+pub fn ranges_frame(prev: u32, offset: u64) -> Vec<u8> {
+    frame_of(&range_deletes(), prev, offset)
+}
+
+fn frame_of(commits: &[Vec<Operation<'static>>], prev: u32, offset: u64) -> Vec<u8> {
     let mut out = Vec::new();
     let start = begin(&mut out);
-    out.extend_from_slice(&commits_body());
+    out.extend_from_slice(&commits_body(commits));
     finish(&mut out, start, head(FrameKind::Commits, 2, lsn(5), lsn(4), prev), place(offset), SECTOR);
     out
 }

@@ -77,7 +77,7 @@ impl Done {
 
 fn apply(mem: &mut Memtable, lsn: u64, change: &Change) {
     mem.begin(Lsn::from_raw(lsn));
-    let value = lsn.to_le_bytes();
+    let value = lsn.to_string().into_bytes();
     match *change {
         Change::Put(key) => mem.apply(&[key], Some(&value)),
         Change::Delete(key) => mem.apply(&[key], None),
@@ -92,7 +92,7 @@ fn apply(mem: &mut Memtable, lsn: u64, change: &Change) {
 /// What a reader at `lsn` finds is what was done; where something is underneath, also that it is deleted.
 fn check(mem: &Memtable, done: &Done, underneath: Underneath, lsn: u64) {
     let at = Lsn::from_raw(lsn);
-    let raw = |value: &[u8]| u64::from_le_bytes(value.try_into().unwrap());
+    let raw = |value: &[u8]| std::str::from_utf8(value).unwrap().parse::<u64>().unwrap();
     let hidden = Hidden::of(mem.hidden(Bound::Unbounded, Bound::Unbounded, at));
     for key in 0..KEYS {
         let found = mem.get(&[key], at).map(|seen| seen.map(|value| raw(&value)));
@@ -136,9 +136,10 @@ fn replayed(changes: &[(u64, Change)], underneath: Underneath, each: usize) -> M
         for (lsn, change) in part {
             replay.begin(Lsn::from_raw(*lsn));
             let mut one = |key: u8, value: Option<u64>| {
-                replay.apply(bytes.len(), &[key], value.map(|_| 8));
+                let value = value.map(|v| v.to_string().into_bytes());
+                replay.apply(bytes.len(), &[key], value.as_ref().map(Vec::len));
                 bytes.push(key);
-                bytes.extend(value.into_iter().flat_map(u64::to_le_bytes));
+                bytes.extend(value.into_iter().flatten());
             };
             match *change {
                 Change::Put(key) => one(key, Some(*lsn)),
@@ -151,7 +152,7 @@ fn replayed(changes: &[(u64, Change)], underneath: Underneath, each: usize) -> M
             }
         }
         replay.attach(Bytes::from(bytes));
-        if each % 2 == 0 {
+        if each.is_multiple_of(2) {
             while replay.settle() == Progress::More {}
         }
     }

@@ -1,0 +1,167 @@
+//! Goal: a range delete hides what it covers wherever that lies, in the memtable, in sealed ones, in hot, warm and cold
+//! tables and in the log after a reopen, and nothing else; a snapshot from before it still sees all. Method: real files,
+//! tiers so small that data moves all the way down, and a map beside them.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at real files")]
+use bulkhead::env::os::OsEnv;
+use bulkhead::{
+    Amount, Batch, Direction, Durability, Engine, ErrorKind, Expected, Options, Precondition, Rejected,
+    Snapshot, Space, SpaceId, TierOptions, WriteOptions,
+};
+use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// Three keys of four lie below hot.
+async fn open(root: &Path) -> (Engine, Space) {
+    let entries = |entries| Amount { entries, bytes: 1 << 30 };
+    let tiers = TierOptions {
+        memtable_bytes: 8 * 1024,
+        hot_capacity: entries(100),
+        warm_capacity: entries(150),
+        cold_capacity: entries(10_000),
+        hot_tables: 2,
+        table_bytes: 4096,
+        ..TierOptions::default()
+    };
+    let options =
+        Options { durability: Durability::Power, segment_max: 64 * 1024, tiers, ..Options::default() };
+    let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
+    let space = engine.get_or_create_space(&SpaceId::new("s").unwrap()).await.unwrap();
+    (engine, space)
+}
+
+fn key(n: usize) -> Vec<u8> {
+    format!("key {n:03}").into_bytes()
+}
+
+async fn load(space: &Space, model: &mut Model, keys: impl Iterator<Item = usize>, value: &str) {
+    for n in keys {
+        space.put_commit(key(n), value).await.unwrap();
+        model.insert(key(n), value.into());
+    }
+    space.flush(Durability::Power).await.unwrap();
+}
+
+async fn agrees(snapshot: &Snapshot, model: &Model) {
+    for n in 0..500 {
+        let found = snapshot.get(&key(n)).await.unwrap().map(Vec::from);
+        assert_eq!(found, model.get(&key(n)).cloned(), "key {n}");
+    }
+    for direction in [Direction::Ascending, Direction::Descending] {
+        for (from, to) in [(0, 499), (90, 410), (200, 200), (123, 380)] {
+            let range = key(from)..=key(to);
+            let mut scan = snapshot.scan(range.clone(), direction);
+            let mut found = Vec::new();
+            while let Some((key, value)) = scan.next().await.unwrap() {
+                found.push((key, Vec::from(value)));
+            }
+            let mut expected: Vec<_> = model.range(range).map(|(k, v)| (k.clone(), v.clone())).collect();
+            if direction == Direction::Descending {
+                expected.reverse();
+            }
+            assert!(found == expected, "{direction:?} {from}..={to}: {} of {}", found.len(), expected.len());
+        }
+    }
+}
+
+fn files(root: &Path, dir: &str) -> usize {
+    std::fs::read_dir(root.join("s").join(dir)).unwrap().count()
+}
+
+/// Waits until `done`, as long as the test lives.
+async fn until(done: impl Fn() -> bool) {
+    while !done() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_range_delete_reaches_through_all_that_lies_under_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let (engine, space) = open(temp.path()).await;
+    let mut model = Model::new();
+    load(&space, &mut model, 0..500, "first").await;
+    load(&space, &mut model, (0..500).step_by(3), "second").await;
+    until(|| ["hot", "warm", "cold"].iter().all(|tier| files(temp.path(), tier) > 0)).await;
+    load(&space, &mut model, (0..500).step_by(50), "third").await;
+    let (before, then) = (space.snapshot(), model.clone());
+
+    let ranges: [Bounds; 4] = [
+        (Bound::Included(key(100)), Bound::Excluded(key(200))),
+        (Bound::Excluded(key(250)), Bound::Included(key(300))),
+        (Bound::Unbounded, Bound::Excluded(key(5))),
+        (Bound::Included(key(490)), Bound::Unbounded),
+    ];
+    let mut lsn = space.last_lsn();
+    for range in ranges {
+        let next = space.delete_range(range.clone()).await.unwrap();
+        assert_eq!(next, lsn.next(), "one commit, however many keys");
+        lsn = next;
+        model.retain(|key, _| !range.contains(key));
+        agrees(&space.snapshot(), &model).await;
+        agrees(&before, &then).await;
+    }
+    // What is put back stays, alone and in the batch that deletes it.
+    load(&space, &mut model, 150..160, "again").await;
+    let mut batch = Batch::new();
+    batch.put(key(400), "gone").delete_range(key(400)..key(420)).put(key(410), "stays");
+    space.write(&batch, WriteOptions::default()).await.unwrap();
+    model.retain(|k, _| !(key(400)..key(420)).contains(k));
+    model.insert(key(410), b"stays".to_vec());
+    agrees(&space.snapshot(), &model).await;
+    // From the log, and then from tables, once enough was written to have them flushed.
+    for round in 0..3 {
+        agrees(&before, &then).await;
+        agrees(&space.snapshot(), &model).await;
+        load(&space, &mut model, (300..400).filter(|n| n % 7 == round), "more").await;
+    }
+    drop(before);
+    engine.close().await.unwrap();
+    for round in 0..3 {
+        let (engine, space) = open(temp.path()).await;
+        agrees(&space.snapshot(), &model).await;
+        load(&space, &mut model, (300..400).filter(|n| n % 5 == round), "much more").await;
+        agrees(&space.snapshot(), &model).await;
+        engine.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn preconditions_find_what_a_range_deleted_absent() {
+    let temp = tempfile::tempdir().unwrap();
+    let (engine, space) = open(temp.path()).await;
+    load(&space, &mut Model::new(), 0..500, "value").await;
+    let written = space.put(key(7), "again").await.unwrap();
+    let write = async |n: usize, expected| {
+        let mut batch = Batch::new();
+        batch.put(key(n), "written");
+        let precondition = Some(Precondition { key: key(n), expected });
+        space.write(&batch, WriteOptions { precondition }).await.map(|commit| commit.lsn())
+    };
+    space.delete_range(key(3)..key(90)).await.unwrap();
+    let refused = write(7, Expected::WrittenBy(written)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Rejected(Rejected::Precondition));
+    write(7, Expected::Absent).await.unwrap();
+    write(30, Expected::Absent).await.unwrap();
+    assert!(write(90, Expected::Absent).await.is_err(), "the end is not deleted");
+    engine.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn ranges_that_hold_no_key_are_rejected_and_leave_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let (engine, space) = open(temp.path()).await;
+    let last = space.put("b", "1").await.unwrap();
+    for (from, to) in [("c", "a"), ("b", "b")] {
+        let refused = space.delete_range(from..to).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Rejected(Rejected::Key));
+        assert!(space.delete_range_commit(from..to).await.is_err());
+    }
+    assert_eq!((space.last_lsn(), space.get("b").await.unwrap().is_some()), (last, true));
+    space.delete_range("b"..="b").await.unwrap();
+    assert_eq!(space.get("b").await.unwrap(), None);
+    engine.close().await.unwrap();
+}
