@@ -135,6 +135,14 @@ impl Engine {
         block_on(self.inner.reopen(id)).map(|inner| self.space_of(inner))
     }
 
+    /// Deletes the space `id` for good; see [`crate::Engine::delete_space`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete_space(&self, id: &SpaceId) -> Result<()> {
+        block_on(self.inner.delete_space(id))
+    }
+
     /// What lies in the data root.
     #[must_use]
     pub fn list_spaces(&self) -> Listing {

@@ -100,8 +100,13 @@ impl Budget {
     pub(crate) fn relieved(&self) {
         let mut relief = self.relief.lock();
         relief.asked = None;
-        let waiting = std::mem::take(&mut relief.waiting);
         drop(relief);
+        self.tell_waiting();
+    }
+
+    /// Memory was given back that nobody was asked for.
+    pub(crate) fn tell_waiting(&self) {
+        let waiting = std::mem::take(&mut self.relief.lock().waiting);
         waiting.iter().filter_map(Weak::upgrade).for_each(|lender| lender.freed());
     }
 

@@ -8,11 +8,15 @@ use crate::ids::SpaceId;
 use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, recover};
 use crate::root::{self, Ignored};
 use crate::space::{
-    Claim, Incarnation, NotCreated, Registry, Slot, SlotState, Space, create_space, purge_creating,
+    Claim, Incarnation, NotCreated, Registry, Slot, SlotState, Space, being_deleted, create_space,
+    purge_creating, purge_deleted,
 };
 use crate::sync::Mutex;
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+
+mod delete;
 
 /// An open data root. Cheap to clone; all clones are the same engine.
 #[derive(Debug, Clone)]
@@ -34,6 +38,8 @@ struct RootState {
     /// The root's own directory is in doubt: creates and deletes are refused, open spaces go on.
     in_doubt: Option<Error>,
     closed: bool,
+    /// Removals in the background that may still be under way.
+    removals: Vec<Arc<Slot>>,
 }
 
 /// What lies in a data root.
@@ -61,8 +67,9 @@ impl Engine {
             env.sync_parent(path).await.map_err(failed)?;
             dir.sync().await.map_err(failed)?;
         }
-        let found = root::look(&dir).await?;
+        let mut found = root::look(&dir).await?;
         root::identify(&env, &dir, !found.spaces.is_empty()).await?;
+        let husks = delete::resume(&*env, &dir, &mut found).await?;
         let context = Arc::new(Context {
             budget: Budget::new(config.memory_budget()),
             cache: crate::cache::Cache::new(config.cache_bytes(), config.cache_share_bytes()),
@@ -76,23 +83,24 @@ impl Engine {
         for id in found.spaces {
             registry.adopt(id);
         }
+        let state = Mutex::new(RootState { in_doubt: None, closed: false, removals: Vec::new() });
+        let shared = Arc::new(Shared { context, root: dir.clone(), registry, ignored: found.ignored, state });
         if !found.creating.is_empty() {
-            let purge = purge_creating(dir.clone(), found.creating);
-            context.env.spawn(Owner::ENGINE, "purge", Box::pin(purge));
+            shared.in_background(Owner::ENGINE, purge_creating(dir.clone(), found.creating));
         }
-        let state = Mutex::new(RootState { in_doubt: None, closed: false });
-        Ok(Engine {
-            shared: Arc::new(Shared { context, root: dir, registry, ignored: found.ignored, state }),
-        })
+        if !found.deleted.is_empty() {
+            shared.in_background(Owner::ENGINE, purge_deleted(dir, found.deleted, husks));
+        }
+        Ok(Engine { shared })
     }
 
     /// Makes the space `id`. When this returns Ok it survives a power cut.
     ///
     /// # Errors
-    /// `Rejected(SpaceExists)`, `Rejected(TooManySpaces)`, or `NoSpace` and `Failed` for an I/O error; then there is
-    /// no such space.
+    /// `Rejected(SpaceExists)`, `Rejected(TooManySpaces)`, `Rejected(Deleted)` while one of this id is being deleted, or
+    /// `NoSpace` and `Failed` for an I/O error; then there is no such space.
     pub async fn create_space(&self, id: &SpaceId) -> Result<Space> {
-        self.may_create()?;
+        self.may_change_root()?;
         let exists = || {
             Error::rejected(Rejected::SpaceExists, "there is a space of this id already")
                 .in_space(id)
@@ -100,6 +108,7 @@ impl Engine {
         };
         match self.begin_create(id)? {
             Ok(slot) => self.opened(id, slot.settled().await),
+            Err(slot) if slot.is_being_deleted() => Err(being_deleted(id)),
             Err(_) => Err(exists()),
         }
     }
@@ -107,13 +116,14 @@ impl Engine {
     /// The space `id`, opened if it is not: its log is replayed then.
     ///
     /// # Errors
-    /// `Rejected(NoSuchSpace)`, or why it could not be opened: `Corrupt` or `Failed`.
+    /// `Rejected(NoSuchSpace)`, `Rejected(Deleted)` while it is being deleted, `Unknown` where a deletion could not be made
+    /// durable, or why it could not be opened: `Corrupt` or `Failed`.
     pub async fn space(&self, id: &SpaceId) -> Result<Space> {
         self.alive()?;
         let Some(slot) = self.shared.registry.get(id) else { return Err(no_such_space(id)) };
         let retry = |state: &SlotState| match state {
             SlotState::Idle => true,
-            SlotState::Broken(e, _) => e.kind() != ErrorKind::Corrupt,
+            SlotState::Broken(e, _) => e.kind() != ErrorKind::Corrupt && !state.is_in_doubt(),
             _ => false,
         };
         self.open_slot(id, &slot, retry).await
@@ -128,7 +138,7 @@ impl Engine {
         if self.shared.registry.get(id).is_some() {
             return self.space(id).await;
         }
-        self.may_create()?;
+        self.may_change_root()?;
         match self.begin_create(id)? {
             Ok(slot) => self.opened(id, slot.settled().await),
             Err(_) => self.space(id).await,
@@ -143,7 +153,7 @@ impl Engine {
     pub async fn reopen(&self, id: &SpaceId) -> Result<Space> {
         self.alive()?;
         let Some(slot) = self.shared.registry.get(id) else { return Err(no_such_space(id)) };
-        self.open_slot(id, &slot, |state| !matches!(state, SlotState::Busy | SlotState::Gone(_))).await
+        self.open_slot(id, &slot, SlotState::is_free).await
     }
 
     /// Says what a repair of `id` would keep and lose. Changes nothing. The space must not be open.
@@ -172,7 +182,7 @@ impl Engine {
     pub async fn repair(&self, plan: &RepairPlan) -> Result<Space> {
         let slot = self.not_open(&plan.id).await?;
         let claim = slot
-            .claim(|state| self.alive().is_ok() && matches!(state, SlotState::Idle | SlotState::Broken(..)));
+            .claim(|state| self.alive().is_ok() && state.is_free() && !matches!(state, SlotState::Open(_)));
         if matches!(claim, Claim::Theirs) {
             self.alive()?;
             return Err(open_already(&plan.id));
@@ -198,6 +208,8 @@ impl Engine {
         let Some(slot) = self.shared.registry.get(id) else { return Err(no_such_space(id)) };
         match slot.settled().await {
             SlotState::Open(_) => Err(open_already(id)),
+            SlotState::Gone(e) => Err(e),
+            state if state.is_in_doubt() => self.opened(id, state).map(|_| slot),
             _ => Ok(slot),
         }
     }
@@ -229,7 +241,7 @@ impl Engine {
             match slot.settled().await {
                 SlotState::Open(space) => reports.push(space.recovery_report().clone()),
                 SlotState::Broken(_, report) => reports.push(*report),
-                SlotState::Idle | SlotState::Busy | SlotState::Gone(_) => {}
+                SlotState::Idle | SlotState::Busy | SlotState::Deleting | SlotState::Gone(_) => {}
             }
             let torn = reports.last().is_some_and(|r| r.status == RecoveryStatus::TornTail);
             if torn && crate::mutants::on("torn-tail-stops-all") {
@@ -239,7 +251,8 @@ impl Engine {
         Ok(reports)
     }
 
-    /// Closes every space (syncs and seals its log) and gives the lock back. Idempotent.
+    /// Closes every space (syncs and seals its log), waits for removals in the background, and gives the lock back.
+    /// Idempotent.
     ///
     /// # Errors
     /// The first space's that could not be closed cleanly; the others are closed all the same.
@@ -260,6 +273,10 @@ impl Engine {
                 first_error.get_or_insert(e);
             }
         }
+        let removals = std::mem::take(&mut self.shared.state.lock().removals);
+        for removal in removals {
+            removal.settled().await;
+        }
         *self.shared.context.lock.lock() = None;
         first_error.map_or(Ok(()), Err)
     }
@@ -271,7 +288,8 @@ impl Engine {
         Ok(())
     }
 
-    fn may_create(&self) -> Result<()> {
+    /// Whether spaces may be made and deleted.
+    fn may_change_root(&self) -> Result<()> {
         self.alive()?;
         if let Some(e) = &self.shared.state.lock().in_doubt {
             return Err(e.clone());
@@ -330,8 +348,7 @@ impl Engine {
 
     fn begin_open(&self, id: &SpaceId) {
         let Some(slot) = self.shared.registry.get(id) else { return };
-        let retry = |state: &SlotState| matches!(state, SlotState::Idle | SlotState::Broken(..));
-        self.claim_and_open(id, &slot, retry);
+        self.claim_and_open(id, &slot, |state| state.is_free() && !matches!(state, SlotState::Open(_)));
     }
 
     async fn open_slot(
@@ -341,6 +358,9 @@ impl Engine {
         from: impl FnOnce(&SlotState) -> bool,
     ) -> Result<Space> {
         self.claim_and_open(id, slot, from);
+        if slot.is_being_deleted() {
+            return Err(being_deleted(id));
+        }
         let state = slot.settled().await;
         if matches!(state, SlotState::Idle) {
             self.alive()?;
@@ -367,6 +387,8 @@ impl Engine {
             if let Some(space) = former {
                 // Whatever it says: it has ended, and recovery finds what there is.
                 let _ = space.incarnation.close().await;
+                space.incarnation.retire();
+                slot.note_earlier(&space.incarnation);
             }
             slot.settle(match recover(&shared.context, &shared.root, &id).await {
                 Ok(opened) => {
@@ -382,8 +404,34 @@ impl Engine {
         match state {
             SlotState::Open(space) => Ok(space),
             SlotState::Broken(e, _) | SlotState::Gone(e) => Err(e),
-            SlotState::Idle | SlotState::Busy => Err(no_such_space(id)),
+            SlotState::Idle | SlotState::Busy | SlotState::Deleting => Err(no_such_space(id)),
         }
+    }
+}
+
+impl Shared {
+    /// Runs a removal in a task of its own; [`Engine::close`] waits for it.
+    fn in_background(&self, owner: Owner, removal: impl Future<Output = ()> + Send + 'static) {
+        let slot = Slot::new(SlotState::Busy);
+        let ends = Ends(slot.clone());
+        let mut state = self.state.lock();
+        state.removals.retain(|slot| slot.is_busy());
+        state.removals.push(slot);
+        drop(state);
+        let task = async move {
+            let _ends = ends;
+            removal.await;
+        };
+        self.context.env.spawn(owner, "purge", Box::pin(task));
+    }
+}
+
+/// Settles a slot that only tells whether a task has ended, however it did.
+struct Ends(Arc<Slot>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.settle(SlotState::Idle);
     }
 }
 
@@ -429,12 +477,12 @@ fn open_already(id: &SpaceId) -> Error {
 
 /// What creations get from then on; it concerns the root, not the space whose creation found it.
 fn in_doubt(e: &Error) -> Error {
-    let what = "the data root cannot be made durable, so no space can be made";
+    let what = "the data root cannot be made durable, so no space can be made or deleted";
     let error = match e.io_error() {
         Some(io) => Error::io(what, io.clone()).with_kind(ErrorKind::Failed),
         None => Error::new(ErrorKind::Failed, what),
     };
-    error.advice("Open the engine again; open spaces go on, creating is refused.")
+    error.advice("Open the engine again; open spaces go on, creating and deleting are refused.")
 }
 
 fn no_such_space(id: &SpaceId) -> Error {

@@ -58,6 +58,8 @@ pub enum Rejected {
     Format,
     /// Not possible in the state that the space is in.
     State,
+    /// The space is being deleted, or was deleted. What its commits wrote is gone or about to go.
+    Deleted,
 }
 
 /// Result of the engine's calls.

@@ -8,6 +8,8 @@ pub const PAGE: usize = 4096;
 
 /// Longest space id in bytes. Escaped threefold it is still a legal file name everywhere.
 pub const SPACE_ID_MAX: usize = 64;
+/// Levels of directories below a space's own that are removed with it. Our files lie one level deep.
+pub const REMOVE_DEPTH_MAX: usize = 16;
 /// Longest file name that common file systems accept.
 pub const FILE_NAME_MAX: usize = 255;
 const _: () = assert!(SPACE_ID_MAX * 3 <= FILE_NAME_MAX, "an id whose every byte is escaped must still fit");

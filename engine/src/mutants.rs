@@ -58,6 +58,15 @@ pub const ALL: &[(&str, &str)] = &[
         "a scan takes memory of now and tables of before: what was flushed between is in neither",
     ),
     (
+        "delete-acked-before-root-sync",
+        "a deletion is acknowledged before the sync that makes its rename durable",
+    ),
+    (
+        "straggler-job-of-deleted-incarnation",
+        "a deletion does not wait for the last job and I/O of the opening that it ends",
+    ),
+    ("ticket-answered-after-reopen", "a ticket of a fenced opening is answered Ok once another one followed"),
+    (
         "engine-file-trusted",
         "`.engine` is believed although the process that wrote it may never have synced it",
     ),

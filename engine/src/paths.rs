@@ -26,6 +26,7 @@ pub const LOCK_FILE: &str = ".lock";
 /// Format level and id of a data root.
 pub const ENGINE_FILE: &str = ".engine";
 const CREATING: &str = ".creating-";
+const DELETED: &str = ".deleted-";
 
 /// The paths of one space under one data root: a pure function of both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +76,23 @@ pub(crate) fn creating_name(uid: SpaceUid) -> String {
 /// Whether `name` is one that [`creating_name`] makes.
 #[must_use]
 pub(crate) fn is_creating_name(name: &str) -> bool {
-    name.strip_prefix(CREATING)
-        .is_some_and(|uid| uid.len() == 32 && uid.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    name.strip_prefix(CREATING).is_some_and(is_uid)
+}
+
+/// The name under the data root of a space that was deleted.
+#[must_use]
+pub(crate) fn deleted_name(uid: SpaceUid) -> String {
+    format!("{DELETED}{uid}")
+}
+
+/// Whether `name` is one that [`deleted_name`] makes.
+#[must_use]
+pub(crate) fn is_deleted_name(name: &str) -> bool {
+    name.strip_prefix(DELETED).is_some_and(is_uid)
+}
+
+fn is_uid(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -97,6 +113,13 @@ mod tests {
         assert!(is_creating_name(&name) && SpaceId::from_dir_name(&name).is_none());
         for other in [".creating-", ".creating-zz", ".creating-xbababababababababababababababab"] {
             assert!(!is_creating_name(other), "{other}");
+        }
+        let name = deleted_name(SpaceUid([0xab; 16]));
+        assert!(
+            is_deleted_name(&name) && !is_creating_name(&name) && SpaceId::from_dir_name(&name).is_none()
+        );
+        for other in [".deleted-", ".deleted-zz", &name[1..], &name.to_uppercase(), &format!("{name}0")] {
+            assert!(!is_deleted_name(other), "{other}");
         }
     }
 }

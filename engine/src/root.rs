@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{FileUid, SpaceId, SpaceUid};
 use crate::limits::PAGE;
 use crate::manifest::ManifestName;
-use crate::paths::{ENGINE_FILE, LOCK_FILE, SPACE_FILE, WAL_DIR, is_creating_name};
+use crate::paths::{ENGINE_FILE, LOCK_FILE, SPACE_FILE, WAL_DIR, is_creating_name, is_deleted_name};
 use std::sync::Arc;
 
 /// An entry of a data root that is no space, and why it was left alone.
@@ -18,10 +18,11 @@ pub struct Ignored {
 }
 
 /// What a look at the root found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) spaces: Vec<SpaceId>,
     pub(crate) creating: Vec<String>,
+    pub(crate) deleted: Vec<String>,
     pub(crate) ignored: Vec<Ignored>,
 }
 
@@ -44,7 +45,7 @@ pub(crate) async fn lock(root: &Arc<dyn Dir>) -> Result<LockGuard> {
 
 /// Sorts the root's entries into spaces, spaces under way, and what is none of ours.
 pub(crate) async fn look(root: &Arc<dyn Dir>) -> Result<Found> {
-    let mut found = Found { spaces: Vec::new(), creating: Vec::new(), ignored: Vec::new() };
+    let mut found = Found::default();
     let mut entries = root.list().await.map_err(failed)?;
     entries.sort_unstable();
     for entry in entries {
@@ -56,6 +57,8 @@ pub(crate) async fn look(root: &Arc<dyn Dir>) -> Result<Found> {
         };
         if entry.kind == EntryKind::Dir && is_creating_name(&name) {
             found.creating.push(name);
+        } else if entry.kind == EntryKind::Dir && is_deleted_name(&name) {
+            found.deleted.push(name);
         } else if name == LOCK_FILE || name == ENGINE_FILE {
         } else if entry.kind != EntryKind::Dir {
             found.ignored.push(ignore("it is no directory"));

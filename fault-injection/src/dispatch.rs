@@ -2,11 +2,15 @@
 use crate::decide::{Site, hash_bytes, mix};
 use crate::plan::FaultKind;
 use crate::verbs::{Delivery, Target, Verb, What, Work};
+use crate::violation::ViolationKind;
 use crate::world::{CrashPoint, Release, Released, State, Step, World};
 use bulkhead::env::Owner;
 
 impl State {
     pub(crate) fn submit(&mut self, owner: u64, what: What, target: Target, verb: Verb, wait: u64) {
+        if matches!(verb, Verb::Rename(..)) && self.is_at_work_below(&target.text()) {
+            self.violation(ViolationKind::RenameUnderWork, owner, &target, None, None);
+        }
         let per = self.owners.entry(owner).or_default();
         let seq = per.counts[what.index()];
         per.counts[what.index()] += 1;
@@ -28,6 +32,15 @@ impl State {
                 .line(|| format!("{now:>10} {owner:016x} {what:?}#{seq} {} ({a}, {b:x})", target.text()));
         }
         self.queue.push(due, tie, Work { what, owner, seq, stalled, target, verb });
+    }
+
+    /// Whether something is being changed in the directory `path`, or below it.
+    fn is_at_work_below(&self, path: &str) -> bool {
+        self.queue.iter().any(|work| {
+            let below =
+                work.target.path.strip_prefix(path).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+            below && work.verb.changes()
+        })
     }
 
     fn latency(&mut self, owner: u64, what: What, seq: u64) -> (u64, bool) {

@@ -65,6 +65,11 @@ impl Queue {
         Some((*due, self.places[*place as usize].as_ref().expect("a queued place is taken")))
     }
 
+    /// All that is under way, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Work> {
+        self.places.iter().flatten()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Work> {
         let Reverse((_, _, place)) = self.turns.pop()?;
         self.free.push(place);

@@ -120,6 +120,32 @@ impl Verb {
         }
     }
 
+    /// Whether it changes what the disk holds, or makes a change durable.
+    pub(crate) fn changes(&self) -> bool {
+        match self {
+            Verb::Create(..)
+            | Verb::Rename(..)
+            | Verb::Remove(..)
+            | Verb::RemoveDir(..)
+            | Verb::MakeDir(..)
+            | Verb::SyncDir(..)
+            | Verb::WriteAt(..)
+            | Verb::Sync(..)
+            | Verb::Allocate(..)
+            | Verb::Truncate(..) => true,
+            Verb::OpenRoot(..)
+            | Verb::SyncParent(..)
+            | Verb::Open(..)
+            | Verb::List(..)
+            | Verb::Metadata(..)
+            | Verb::OpenDir(..)
+            | Verb::Lock(..)
+            | Verb::ReadAt(..)
+            | Verb::Len(..)
+            | Verb::Wake(..) => false,
+        }
+    }
+
     /// Two numbers that tell this call from others of its kind, for the trace.
     pub(crate) fn arguments(&self) -> (u64, u64) {
         match self {

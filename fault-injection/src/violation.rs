@@ -15,6 +15,8 @@ pub enum ViolationKind {
     RenameOntoExisting,
     /// A name that is not a single component of a path.
     BadName,
+    /// A directory was to get another name while something below it was being changed.
+    RenameUnderWork,
 }
 
 /// A rule that was broken. The run that holds one has failed.

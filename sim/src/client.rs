@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+pub mod deletion;
 mod ranges;
 
 /// See the module.
@@ -29,7 +30,9 @@ pub struct Client {
     pub space: usize,
     pub client: u64,
     pub boot: u64,
-    tickets: Vec<Commit>,
+    /// Which of the spaces of this id the present operation is about.
+    generation: u64,
+    tickets: Vec<(u64, Commit)>,
     snapshots: VecDeque<Kept>,
     fences: u32,
     values: u64,
@@ -56,7 +59,20 @@ impl Client {
         boot: u64,
     ) -> Client {
         let (tickets, snapshots) = (Vec::new(), VecDeque::new());
-        Client { story, engine, env, space, client, boot, tickets, snapshots, fences: 0, values: 0 }
+        let generation = 0;
+        Client {
+            story,
+            engine,
+            env,
+            space,
+            client,
+            boot,
+            generation,
+            tickets,
+            snapshots,
+            fences: 0,
+            values: 0,
+        }
     }
 
     /// Does `ops`, one at each of its turns.
@@ -88,7 +104,12 @@ impl Client {
             self.env.pause(owner, Duration::from_millis(u64::from(*ms))).await;
             return Ok(());
         }
-        let Some(space) = self.handle().await? else { return Ok(()) };
+        let Some((space, generation)) = self.handle().await? else { return Ok(()) };
+        self.generation = generation;
+        if self.story.model(self.space).generation != generation {
+            // It was deleted since.
+            return Ok(());
+        }
         match op {
             Op::Put { key, len, wait } => self.put(&space, *key, Some(*len), *wait).await?,
             Op::Delete { key, wait } => self.put(&space, *key, None, *wait).await?,
@@ -113,12 +134,12 @@ impl Client {
             Op::Flush { durability } => {
                 let last = space.last_lsn();
                 let result = space.flush(*durability).await;
-                self.settle(last, *durability, result).await?;
+                self.settle(generation, last, *durability, result).await?;
             }
             Op::Await { durability } => {
-                for ticket in std::mem::take(&mut self.tickets) {
+                for (of, ticket) in std::mem::take(&mut self.tickets) {
                     let result = ticket.durable(*durability).await;
-                    self.settle(ticket.lsn(), *durability, result).await?;
+                    self.settle(of, ticket.lsn(), *durability, result).await?;
                 }
             }
             Op::Outcome => self.outcomes(&space)?,
@@ -128,9 +149,13 @@ impl Client {
                 match result {
                     Err(e) if e.kind() == ErrorKind::Rejected(Rejected::SpaceExists) => {}
                     Err(e) => self.story.judge(self.space, Doing::Creating, &e)?,
+                    Ok(new) if self.story.model(self.space).deletes > 0 => {
+                        self.story.observe(self.space, &new).await?;
+                    }
                     Ok(_) => return Err(self.failure(Guarantee::G3Isolation, "created over a space")),
                 }
             }
+            Op::DeleteSpace { then } => self.delete_space(*then).await?,
             Op::Pause { .. } => {}
         }
         // Whatever the engine says to be durable is a promise.
@@ -146,13 +171,13 @@ impl Client {
     }
 
     /// The handle of the present opening, opening or creating the space if need be.
-    async fn handle(&mut self) -> Checked<Option<Space>> {
+    async fn handle(&mut self) -> Checked<Option<(Space, u64)>> {
         let (id, existence) = {
             let mut model = self.story.model(self.space);
             if let Some(handle) = &model.handle
-                && !matches!(handle.state(), SpaceState::Closed)
+                && !matches!(handle.state(), SpaceState::Closed | SpaceState::Deleted)
             {
-                return Ok(Some(handle.clone()));
+                return Ok(Some((handle.clone(), model.generation)));
             }
             let before = model.existence;
             if before == Existence::Never {
@@ -170,8 +195,8 @@ impl Client {
         }
         match result {
             Ok(space) => {
-                self.story.observe(self.space, &space).await?;
-                Ok(Some(space))
+                let generation = self.story.observe(self.space, &space).await?;
+                Ok(Some((space, generation)))
             }
             Err(e) => {
                 let doing = if creates { Doing::Creating } else { Doing::Opening };
@@ -194,7 +219,7 @@ impl Client {
         };
         let result = self.engine.reopen(&id).await;
         match result {
-            Ok(space) => self.story.observe(self.space, &space).await,
+            Ok(space) => self.story.observe(self.space, &space).await.map(|_| ()),
             Err(e) => self.tell_error(Doing::Opening, &e),
         }
     }
@@ -214,7 +239,9 @@ impl Client {
             let polled = write.as_mut().poll(cx);
             let lsn = space.last_lsn();
             if lsn != last {
-                let noted = self.story.model(self.space).ordered(lsn, durable, changes);
+                let noted = self
+                    .still_there(self.generation, "a commit was ordered")
+                    .and_then(|()| self.story.model(self.space).ordered(lsn, durable, changes));
                 ordered = Some(lsn);
                 let puts = changes.keys.iter().any(|(_, content)| content.is_some());
                 let let_in = if puts { self.story.let_in(self.space) } else { Ok(()) };
@@ -266,7 +293,7 @@ impl Client {
         }
         let durability = self.story.run.options.durability;
         match (lsn, result) {
-            (Some(lsn), result) => self.settle(lsn, durability, result.map(|_| ())).await,
+            (Some(lsn), result) => self.settle(self.generation, lsn, durability, result.map(|_| ())).await,
             (None, Err(e)) => self.refused(&e).await,
             (None, Ok(lsn)) => Err(self.failure(Guarantee::G2Prefix, format!("{lsn} was never ordered"))),
         }
@@ -310,20 +337,27 @@ impl Client {
         };
         let durability = match wait {
             Wait::Later => {
-                self.tickets.push(commit);
+                self.tickets.push((self.generation, commit));
                 return Ok(());
             }
             Wait::Process => Durability::Process,
             Wait::Power | Wait::Configured => Durability::Power,
         };
         let result = commit.durable(durability).await;
-        self.settle(commit.lsn(), durability, result).await
+        self.settle(self.generation, commit.lsn(), durability, result).await
     }
 
     /// A wait ended.
-    async fn settle(&mut self, lsn: Lsn, durability: Durability, result: Result<(), Error>) -> Checked<()> {
+    async fn settle(
+        &mut self,
+        generation: u64,
+        lsn: Lsn,
+        durability: Durability,
+        result: Result<(), Error>,
+    ) -> Checked<()> {
         match result {
             Ok(()) => {
+                self.still_there(generation, "a wait for durability was answered Ok")?;
                 let mut model = self.story.model(self.space);
                 model.tell(lsn.raw());
                 match durability {
@@ -381,6 +415,9 @@ impl Client {
         let (result, lsn) = self.watch(space, &changes, u32::MAX, write).await?;
         let result = result.expect("it was not abandoned");
         let before = lsn.map_or(u64::MAX, |lsn| lsn.raw() - 1);
+        if self.story.model(self.space).generation != self.generation {
+            return self.follow(result, lsn, Wait::Later).await;
+        }
         let (held, is_current) = {
             let model = self.story.model(self.space);
             (model.written_by_at(key, before), model.handle.as_ref() == Some(space))
@@ -413,7 +450,7 @@ impl Client {
             (None, None) => self.story.hit(Probe::AbandonedNothing),
             (Some(result), Some(lsn)) => {
                 let durability = self.story.run.options.durability;
-                return self.settle(lsn, durability, result.map(|_| ())).await;
+                return self.settle(self.generation, lsn, durability, result.map(|_| ())).await;
             }
             (Some(Err(e)), None) => return self.refused(&e).await,
             (Some(Ok(lsn)), None) => {
@@ -544,6 +581,9 @@ impl Client {
     }
 
     fn outcomes(&self, space: &Space) -> Checked<()> {
+        if matches!(space.state(), SpaceState::Deleted) {
+            return Ok(());
+        }
         let mut model = self.story.model(self.space);
         let last = model.last();
         if last != 0 && matches!(space.outcome(Lsn::from_raw(last)), Ok(Outcome::Present)) {

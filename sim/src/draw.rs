@@ -2,7 +2,7 @@
 //! options, so that rare combinations are not drowned by everything happening everywhere.
 use crate::plan::{
     At, Boot, Damage, DamageKind, End, Errors, Guess, How, Item, Junk, KEY_GROUPS, Op, Opening, Run, Step,
-    Wait,
+    Then, Wait,
 };
 use bulkhead::env::Owner;
 use bulkhead::{Durability, Options, SpaceId, TierOptions};
@@ -105,7 +105,25 @@ pub fn draw(seed: u64) -> Run {
         act_of(&mut d, &mut swarm, &mut run, ops, acts, false);
     }
     range_deletes(&mut run);
+    deletions(&mut run);
     run
+}
+
+/// In one run of three spaces are deleted, somewhere among what their clients do. Drawn apart, so that the rest of a run
+/// does not depend on it.
+fn deletions(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0xDE1E7E));
+    if !d.chance(1, 3) {
+        return;
+    }
+    let all = [Then::GoOn, Then::GoOn, Then::Create, Then::DeleteAgain, Then::Abandon(1), Then::Abandon(2)];
+    for _ in 0..d.within(1, 5) {
+        let at = d.below(run.steps.len() as u64) as usize;
+        if let Step::Client { space, client, .. } = run.steps[at] {
+            let op = Op::DeleteSpace { then: d.pick(&all) };
+            run.steps.insert(at + 1, Step::Client { space, client, op });
+        }
+    }
 }
 
 /// The pair for the isolation check: faults strike the first space alone; and the same run without those.

@@ -1,6 +1,6 @@
 //! Executes a run: boots, crashes, and at the end a quiet phase in which everything must work again.
 use crate::adapter::{Boot, simulate};
-use crate::client::Client;
+use crate::client::{Client, deletion};
 use crate::failure::{Failure, Guarantee};
 use crate::manifests;
 use crate::model::{Existence, Harm};
@@ -29,6 +29,7 @@ pub struct Report {
     pub spaces: u64,
     pub power_acknowledged: u64,
     pub lost: u64,
+    pub deletions: u64,
     pub overlapping: u64,
     pub probes: Probes,
     pub tallies: BTreeMap<FaultKind, Tally>,
@@ -118,6 +119,7 @@ impl Execution {
             spaces: story.len() as u64,
             power_acknowledged: shared.power_acknowledged,
             lost,
+            deletions: shared.deletions,
             overlapping: shared.overlapping,
             probes: shared.probes,
             tallies: story.world.tallies(),
@@ -159,6 +161,9 @@ impl Execution {
             if self.has_failed() {
                 return;
             }
+        }
+        if let Err(failure) = deletion::nothing_is_left(&story) {
+            story.fail(failure);
         }
     }
 
@@ -230,6 +235,9 @@ impl Execution {
             if (0..story.len()).any(|i| story.model(i).has_unsettled_batch()) {
                 story.hit(Probe::BatchAcrossCrash);
             }
+            if (0..story.len()).any(|i| story.model(i).pending > 0) {
+                story.hit(Probe::CrashInDeletion);
+            }
         }
         self.last = (boot.end != End::Close).then_some(how);
         self.end(machine, how).await;
@@ -285,7 +293,7 @@ impl Execution {
             (shared.running, shared.is_open, shared.troubled) = (0, false, false);
         }
         for i in 0..story.len() {
-            story.model(i).reopens = 0;
+            story.model(i).begin_boot();
         }
         let first = match steps.first() {
             Some(Step::Window { after_us: 0, errors }) => *errors,
@@ -379,6 +387,8 @@ impl Execution {
             let Some((dir, name)) = entry.path.rsplit_once('/') else { continue };
             if name.starts_with(".creating-") {
                 self.story.hit(Probe::CreationPurged);
+            } else if name.starts_with(".deleted-") {
+                self.story.hit(Probe::DeletionResumed);
             } else if name.starts_with("MANIFEST-") {
                 manifests.entry(dir.to_owned()).or_default().push(name.to_owned());
             }
@@ -529,9 +539,15 @@ fn listed(story: &Story, engine: &Engine) -> Result<(), Failure> {
     for i in 0..story.len() {
         let mut model = story.model(i);
         let is_there = listing.binary_search(&model.id).is_ok();
+        if !is_there && model.unresolved {
+            model.erase();
+        }
         model.existence = match (model.existence, is_there) {
             (Existence::Certain, false) => {
                 return Err(model.failure(Guarantee::G1Durability, "it was made, and now it is not there"));
+            }
+            (Existence::Never, true) if model.generation > 0 => {
+                return Err(model.failure(Guarantee::G8Erasure, "it was deleted, and it is there again"));
             }
             (Existence::Never, true) => {
                 return Err(model.failure(Guarantee::G2Prefix, "nobody made it, and it is there"));
@@ -563,7 +579,7 @@ async fn recover_all(story: &Story, engine: &Engine) -> Result<(), Failure> {
             RecoveryStatus::Clean | RecoveryStatus::TornTail => {
                 // It is open: this answers at once.
                 match engine.space(&report.id).await {
-                    Ok(space) => story.observe(i, &space).await?,
+                    Ok(space) => drop(story.observe(i, &space).await?),
                     Err(e) => return wrong(format!("reported {:?}, then {e:?}", report.status)),
                 }
             }

@@ -11,6 +11,7 @@ pub enum Guarantee {
     G5Reads,
     G6FailedSync,
     G7Determinism,
+    G8Erasure,
     G9Liveness,
     G10Bounded,
     /// A rule of the seam: the program did what no disk allows it to rely on.

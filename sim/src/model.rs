@@ -80,6 +80,13 @@ pub enum Existence {
     Certain,
 }
 
+/// When a space that was opened had been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    Now,
+    Earlier,
+}
+
 /// What was done to its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
@@ -123,6 +130,14 @@ pub struct Model {
     gone: Vec<u64>,
     /// Calls of `reopen` in this boot.
     pub reopens: u32,
+    /// Spaces of this id that were deleted. LSNs begin anew in each, so what is known of one says nothing about another.
+    pub generation: u64,
+    /// Calls of `delete_space` in this boot.
+    pub deletes: u32,
+    /// Those of them that may still be under way, or of which nobody heard how they ended.
+    pub pending: u32,
+    /// There were such ones when the machine stopped: the space is there as a whole, or not at all.
+    pub unresolved: bool,
     /// Rolls over everything that clients were told.
     pub story: u64,
     pub acknowledged: u64,
@@ -161,6 +176,10 @@ impl Model {
             process: 0,
             gone: Vec::new(),
             reopens: 0,
+            generation: 0,
+            deletes: 0,
+            pending: 0,
+            unresolved: false,
             story: 0,
             acknowledged: 0,
             lost: 0,
@@ -297,6 +316,38 @@ impl Model {
         values.len().checked_sub(8).map_or(0, |i| values[i])
     }
 
+    /// A machine starts: what was under way is not any more.
+    pub fn begin_boot(&mut self) {
+        self.unresolved |= std::mem::take(&mut self.pending) > 0;
+        (self.reopens, self.deletes) = (0, 0);
+    }
+
+    /// The space was deleted: nothing of it may ever be seen again (G8), and one of its id that is made later is empty.
+    pub fn erase(&mut self) {
+        self.versions.clear();
+        self.commits.clear();
+        self.gone.clear();
+        (self.newest, self.last, self.power, self.process) = (0, 0, 0, 0);
+        self.in_tables = 0;
+        (self.sealed, self.sealed_when_harmed, self.harm) = (false, false, Harm::None);
+        (self.existence, self.handle, self.unresolved) = (Existence::Never, None, false);
+        self.generation += 1;
+        self.tell(self.generation);
+    }
+
+    /// An opening was observed that recovered up to `k`, of a space that was `made` just now or earlier. Where a deletion
+    /// may have taken place unheard of, that may tell that it did.
+    pub fn resolve(&mut self, k: Lsn, made: Made) {
+        let gone = match made {
+            Made::Now => self.pending > 0 || self.unresolved,
+            Made::Earlier => self.unresolved && k == Lsn::ZERO,
+        };
+        self.unresolved = false;
+        if gone {
+            self.erase();
+        }
+    }
+
     /// What `key` holds as of `lsn`.
     #[must_use]
     pub fn value(&self, key: u16, lsn: u64) -> Option<Content> {
@@ -403,6 +454,34 @@ mod tests {
         m.power_was_cut();
         assert_eq!(m.recovered(Lsn::ZERO, Struck::No).unwrap(), 5);
         assert!(m.state(u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_to_come_back() {
+        let mut m = model(3);
+        m.promise_power(lsn(3)).unwrap();
+        m.erase();
+        assert!(m.state(u64::MAX).is_empty() && m.existence == Existence::Never);
+        assert!(m.recovered(lsn(3), Struck::Yes).is_err(), "the deleted one is back");
+        assert_eq!(m.recovered(Lsn::ZERO, Struck::No).unwrap(), 0);
+        assert!(m.ordered(lsn(1), Lsn::ZERO, &Changes::default()).is_ok(), "LSNs begin anew");
+    }
+
+    #[test]
+    fn a_deletion_that_nobody_heard_of_took_place_or_did_not() {
+        for (found, generation) in [(Lsn::ZERO, 1), (lsn(3), 0)] {
+            let mut m = model(3);
+            m.promise_power(lsn(3)).unwrap();
+            m.pending = 1;
+            m.begin_boot();
+            m.resolve(found, Made::Earlier);
+            assert_eq!(m.generation, generation);
+            assert!(m.recovered(found, Struck::No).is_ok());
+        }
+        let mut m = model(3);
+        m.promise_power(lsn(3)).unwrap();
+        m.resolve(Lsn::ZERO, Made::Now);
+        assert!(m.recovered(Lsn::ZERO, Struck::No).is_err(), "nobody deleted it");
     }
 
     #[test]

@@ -199,10 +199,28 @@ pub enum Op {
     Reopen,
     /// Tries to create what is there already.
     CreateAgain,
+    /// Deletes the space.
+    DeleteSpace {
+        then: Then,
+    },
     /// Does nothing for a while: flush intervals and idle seals come.
     Pause {
         ms: u16,
     },
+}
+
+/// What follows a call that deletes a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// Whatever this client does next.
+    GoOn,
+    /// The space is made anew at once.
+    Create,
+    /// It is deleted once more.
+    DeleteAgain,
+    /// The call itself is dropped after so many polls.
+    Abandon(u8),
 }
 
 /// Whether a precondition is meant to hold.

@@ -88,6 +88,18 @@ probes! {
     FullForGood = "full in peace";
     /// A put was let in although more was written than fits.
     RoomFound = "room found for a put";
+    /// A deletion was acknowledged.
+    SpaceDeleted = "space-deleted";
+    /// A space was made whose id another one had had.
+    SpaceRecreated = "space-recreated";
+    /// A machine stopped while a deletion was under way.
+    CrashInDeletion = "crash in deletion";
+    /// A machine found what a deletion had left.
+    DeletionResumed = "deletion-resumed";
+    /// A call came while the space was being deleted, or used what was left of it.
+    DeletedTold = "told of the deletion";
+    /// A deletion failed.
+    DeletionFailed = "deletion failed";
     CorruptReported = "corruption reported";
     FailedReported = "failed opening reported";
     UnknownTold = "unknown outcome told";

@@ -1,6 +1,6 @@
 //! What all tasks of one run share: the world, the model of each space, and what is counted.
 use crate::failure::{Failure, Guarantee};
-use crate::model::{Existence, Harm, Model, State, Struck};
+use crate::model::{Existence, Harm, Made, Model, State, Struck};
 use crate::plan::{Run, key_bytes};
 use crate::probe::{Probe, Probes};
 use bulkhead::env::IoOp;
@@ -29,6 +29,8 @@ pub struct Shared {
     pub probes: Probes,
     pub operations: u64,
     pub power_acknowledged: u64,
+    /// Deletions of spaces that were acknowledged.
+    pub deletions: u64,
     /// Operations of other spaces since the first space's first error of this boot.
     pub overlapping: u64,
     pub troubled: bool,
@@ -48,6 +50,7 @@ pub enum Doing {
     Creating,
     Opening,
     Using,
+    Deleting,
 }
 
 impl Story {
@@ -120,10 +123,11 @@ impl Story {
     /// # Errors
     /// If nothing explains it.
     pub fn judge(&self, space: usize, doing: Doing, e: &Error) -> Result<(), Failure> {
-        let (harm, reopened, id) = {
+        let (harm, reopened, deleted, id) = {
             let model = self.model(space);
-            (model.harm, model.reopens > 0, model.id.clone())
+            (model.harm, model.reopens > 0, model.deletes > 0, model.id.clone())
         };
+        let of_the_root = doing == Doing::Creating || deleted;
         let struck = self.is_struck(self.owner(space));
         let legal = match e.kind() {
             ErrorKind::Busy { .. } => {
@@ -131,20 +135,25 @@ impl Story {
                 self.run.options.memory_budget < 1 << 22
             }
             // Also of a write that waited until after the reopen.
-            ErrorKind::Closed => reopened,
+            ErrorKind::Closed => reopened || deleted,
             ErrorKind::Corrupt => {
                 self.hit(Probe::CorruptReported);
                 harm == Harm::Rotten
             }
             ErrorKind::NoSpace | ErrorKind::Fenced | ErrorKind::Unknown | ErrorKind::Failed => {
                 self.trouble(space, doing, e);
-                struck || harm != Harm::None || doing == Doing::Creating && self.is_anybody_struck()
+                struck || harm != Harm::None || of_the_root && self.is_anybody_struck()
             }
             ErrorKind::Rejected(Rejected::SpaceExists) => {
                 // A creation whose last sync failed left the name behind.
                 doing == Doing::Creating && self.is_anybody_struck()
             }
             ErrorKind::Rejected(Rejected::QuotaExceeded) => self.may_be_full(space),
+            ErrorKind::Rejected(Rejected::Deleted) => {
+                self.hit(Probe::DeletedTold);
+                deleted
+            }
+            ErrorKind::Rejected(Rejected::NoSuchSpace) => deleted,
             ErrorKind::Rejected(_) => false,
         };
         if e.space().is_some_and(|s| *s != id) {
@@ -179,33 +188,39 @@ impl Story {
         }
     }
 
-    /// Takes note of an opening, and compares what it holds with what it must hold.
+    /// Takes note of an opening, and compares what it holds with what it must hold. Which of the spaces of this id it is.
     ///
     /// # Errors
     /// Whatever does not agree.
-    pub async fn observe(&self, space: usize, handle: &Space) -> Result<(), Failure> {
-        let Some((snapshot, expected)) = self.settle(space, handle)? else { return Ok(()) };
-        self.compare(space, &snapshot, &expected, "after recovery").await
+    pub async fn observe(&self, space: usize, handle: &Space) -> Result<u64, Failure> {
+        let (generation, news) = self.settle(space, handle)?;
+        if let Some((snapshot, expected)) = news {
+            self.compare(space, &snapshot, &expected, "after recovery").await?;
+        }
+        Ok(generation)
     }
 
-    fn settle(&self, space: usize, handle: &Space) -> Result<Option<(Snapshot, State)>, Failure> {
+    fn settle(&self, space: usize, handle: &Space) -> Result<(u64, Option<(Snapshot, State)>), Failure> {
         let strikes = self.world.strikes(self.owner(space));
         let mut guard = self.model(space);
         let model = &mut *guard;
         if model.handle.as_ref() == Some(handle) {
-            return Ok(None);
+            return Ok((model.generation, None));
         }
+        let report = handle.recovery_report();
+        let k = handle.last_lsn();
+        // Recovery always says by which row it decided.
+        let made = if report.case.is_empty() { Made::Now } else { Made::Earlier };
         match model.handle.as_ref().map(Space::state) {
             Some(SpaceState::Open) => {
                 return Err(model.failure(Guarantee::G3Isolation, "two openings at the same time"));
             }
             // It was closed in peace: everything was synced.
             Some(SpaceState::Closed) => model.promise_power(bulkhead::Lsn::from_raw(model.last()))?,
-            Some(SpaceState::Fenced(_)) | None => {}
+            Some(SpaceState::Fenced(_) | SpaceState::Deleted) | None => {}
         }
+        model.resolve(k, made);
         let struck = if strikes > model.strikes { Struck::Yes } else { Struck::No };
-        let report = handle.recovery_report();
-        let k = handle.last_lsn();
         model.recovered(k, struck)?;
         if handle.durable_lsn() != k || report.last_lsn != k {
             let what =
@@ -216,7 +231,8 @@ impl Story {
         for (lsns, is, not) in [(kept, Outcome::Present, "kept"), (gone, Outcome::Absent, "not there")] {
             for lsn in lsns.into_iter().map(bulkhead::Lsn::from_raw) {
                 let outcome = handle.outcome(lsn);
-                if outcome.as_ref().ok() != Some(&is) {
+                let deleted = matches!(handle.state(), SpaceState::Deleted);
+                if outcome.as_ref().ok() != Some(&is) && !deleted {
                     let what = format!("commit {lsn} was seen to be {not}, and now is {outcome:?}");
                     return Err(model.failure(Guarantee::G6FailedSync, what));
                 }
@@ -231,7 +247,8 @@ impl Story {
         let (tables, commits) = (report.tables, report.commits);
         let range = model.deletes_range_in_last(commits);
         let sealed = report.case == "sealed" && k != bulkhead::Lsn::ZERO;
-        let result = (handle.snapshot(), model.state(k.raw()));
+        let recreated = made == Made::Now && model.generation > 0;
+        let result = (model.generation, Some((handle.snapshot(), model.state(k.raw()))));
         drop(guard);
         let mut shared = self.shared();
         let probes = [
@@ -242,9 +259,10 @@ impl Story {
             (tables > 0, Probe::OpenedWithTables),
             (tables > 0 && commits > 0, Probe::TablesAndLog),
             (range, Probe::RangeDeleteRecovered),
+            (recreated, Probe::SpaceRecreated),
         ];
         probes.iter().filter(|(hit, _)| *hit).for_each(|(_, probe)| shared.probes.hit(*probe));
-        Ok(Some(result))
+        Ok(result)
     }
 
     /// Compares all that a snapshot shows with what it must show.

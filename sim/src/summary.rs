@@ -17,6 +17,8 @@ pub struct Summary {
     pub spaces_max: u64,
     pub power_acknowledged: u64,
     pub lost_unacknowledged: u64,
+    /// Deletions of spaces that were acknowledged.
+    pub deletions: u64,
     /// Pairs that counted: the struck space had trouble while others did at least ten operations.
     pub isolation_pairs: u64,
     /// Runs executed twice with the same trace.
@@ -99,6 +101,7 @@ impl Summary {
         self.spaces_max = self.spaces_max.max(report.spaces);
         self.power_acknowledged += report.power_acknowledged;
         self.lost_unacknowledged += report.lost;
+        self.deletions += report.deletions;
         self.add_effects(report);
     }
 
@@ -123,6 +126,7 @@ impl Summary {
         self.spaces_max = self.spaces_max.max(other.spaces_max);
         self.power_acknowledged += other.power_acknowledged;
         self.lost_unacknowledged += other.lost_unacknowledged;
+        self.deletions += other.deletions;
         self.isolation_pairs += other.isolation_pairs;
         self.doubles += other.doubles;
         self.probes.add(&other.probes);
@@ -183,7 +187,7 @@ impl Summary {
         let drawn = self.faults.values().filter(|t| t.drawn > 0).count();
         format!(
             "seeds={} ops={} ios={} crashes={} nested={} spaces_mean={:.1} spaces_max={} power_acked={} \
-             lost_unacked={} faults={effective}/{drawn} iso_pairs={} probes={}/{} violations={} secs={:.1} config={}",
+             lost_unacked={} deletions={} faults={effective}/{drawn} iso_pairs={} probes={}/{} violations={} secs={:.1} config={}",
             self.seeds,
             self.operations,
             self.ios,
@@ -193,6 +197,7 @@ impl Summary {
             self.spaces_max,
             self.power_acknowledged,
             self.lost_unacknowledged,
+            self.deletions,
             self.isolation_pairs,
             self.probes.reached(),
             Probe::ALL.len(),

@@ -232,6 +232,16 @@ impl Partition {
         }
     }
 
+    /// Drops all that it holds and keeps nothing any more: its space is not read on.
+    pub fn close(&self) {
+        let held = self.held();
+        let mut shelf = held.shelf.lock();
+        let gone = std::mem::replace(&mut *shelf, Shelf::closed());
+        self.cache.changed(held, &shelf);
+        drop(shelf);
+        drop(gone);
+    }
+
     /// What it holds and how often it helped.
     #[must_use]
     pub fn usage(&self) -> Usage {

@@ -66,6 +66,8 @@ pub(super) struct Shelf {
     bytes: u64,
     pub(super) hits: u64,
     pub(super) misses: u64,
+    /// It takes nothing in.
+    closed: bool,
 }
 
 /// Bytes that `loaded` takes in a cache.
@@ -85,7 +87,13 @@ impl Shelf {
             bytes: 0,
             hits: 0,
             misses: 0,
+            closed: false,
         }
+    }
+
+    /// A shelf that stays empty.
+    pub(super) fn closed() -> Shelf {
+        Shelf { closed: true, ..Shelf::new() }
     }
 
     /// Bytes of all pieces, each with its overhead.
@@ -121,8 +129,11 @@ impl Shelf {
         }
     }
 
-    /// Puts a piece at the end of its queue; whether it was not there before.
+    /// Puts a piece at the end of its queue; whether it is there now and was not before.
     pub(super) fn insert(&mut self, place: Place, loaded: Loaded, by: Use) -> bool {
+        if self.closed {
+            return false;
+        }
         if let Some(&at) = self.places.get(&place) {
             // Two read it at the same time. They read the same.
             if by == Use::Point {

@@ -220,6 +220,24 @@ async fn read_identity(space: &Arc<dyn Dir>, id: &SpaceId) -> Result<Identity> {
     Ok(identity)
 }
 
+/// The uid of the space `id`, as SPACE says or else the manifest in effect; `None` if neither verifies.
+///
+/// # Errors
+/// A file that may tell could not be read now.
+pub(crate) async fn uid_of(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Option<SpaceUid>> {
+    let read = |e: Error| if e.io_error().is_some() { Err(e) } else { Ok(None) };
+    let space = open_space_dir(root, id).await?;
+    match read_identity(&space, id).await {
+        Ok(identity) => Ok(Some(identity.uid)),
+        Err(unread) => {
+            // What the manifest says counts even where SPACE could not be read.
+            let said =
+                read_manifest(&space, id, None).await.map(|m| Some(m.manifest.identity.uid)).or_else(read)?;
+            said.map_or_else(|| read(unread), |uid| Ok(Some(uid)))
+        }
+    }
+}
+
 /// The manifest in effect: the highest that verifies.
 async fn read_manifest(space: &Arc<dyn Dir>, id: &SpaceId, uid: Option<SpaceUid>) -> Result<Current> {
     let failed = failed("the manifest could not be read");

@@ -109,16 +109,17 @@ impl Incarnation {
         });
         core.quota.used(sizes.adds);
         let mut layers = self.layers.write();
+        let before = layers.active.bytes();
         let mem = &mut layers.active;
-        let before = mem.bytes();
         mem.begin(lsn);
         operations.for_each(|op| match op {
             Operation::Put { key, value } => mem.apply(key, Some(value)),
             Operation::Delete { key } => mem.apply(key, None),
             Operation::DeleteRange { start, end } => mem.apply_range(start, end),
         });
-        self.context.budget.moved(before, mem.bytes());
-        let heavy = mem.bytes() >= self.context.config.memtable_bytes()
+        let after = mem.bytes();
+        layers.moved(&self.context.budget, before, after);
+        let heavy = after >= self.context.config.memtable_bytes()
             || core.line.bytes_since_rotation() >= self.context.config.log_bytes();
         drop(layers);
         if heavy {

@@ -1,9 +1,11 @@
 //! Making a space: everything is built and synced under a name that is no space's, then renamed into place.
+use super::delete::fresh_uid;
+use super::remove::{Itself, remove_tree};
 use crate::context::Context;
-use crate::env::{Dir, EntryKind, IoError, IoErrorKind, Owner};
+use crate::env::{Dir, IoError, IoErrorKind, Owner};
 use crate::error::{Error, ErrorKind, Rejected};
 use crate::identity::Identity;
-use crate::ids::{FileUid, Generation, Lsn, SpaceId, SpaceUid};
+use crate::ids::{FileUid, Generation, Lsn, SpaceId};
 use crate::manifest::{Current, Manifest, ManifestName, Version, encode};
 use crate::memtable::Memtable;
 use crate::paths::{SPACE_FILE, TIER_DIRS, WAL_DIR, creating_name, is_creating_name};
@@ -27,13 +29,13 @@ pub(crate) async fn create_space(
 ) -> std::result::Result<Opened, NotCreated> {
     let owner = Owner::of(id);
     let root = root.as_owner(owner);
-    let entropy = || context.env.entropy(owner);
-    let mut uid = [0; 16];
-    uid[..8].copy_from_slice(&entropy().to_be_bytes());
-    uid[8..].copy_from_slice(&entropy().to_be_bytes());
+    let uid = fresh_uid(&*context.env, owner);
     let created_ms = u64::try_from(context.env.wall().as_millis()).unwrap_or(u64::MAX);
-    let identity = Identity { id: id.clone(), uid: SpaceUid(uid), created_ms };
-    let name = ManifestName { generation: Generation::from_raw(1), file: FileUid::from_raw(entropy()) };
+    let identity = Identity { id: id.clone(), uid, created_ms };
+    let name = ManifestName {
+        generation: Generation::from_raw(1),
+        file: FileUid::from_raw(context.env.entropy(owner)),
+    };
     let manifest = Manifest { name, identity, version: Version::new() };
     let building = creating_name(manifest.identity.uid);
     let undone = |e: IoError| NotCreated::Undone(creation_error(id, e));
@@ -41,12 +43,12 @@ pub(crate) async fn create_space(
     let dirs = match build(&root, &building, &manifest).await {
         Ok(dirs) => dirs,
         Err(e) => {
-            remove_tree(&root, &building).await;
+            remove(&root, &building).await;
             return Err(undone(e));
         }
     };
     if let Err(e) = root.rename(&building, &id.dir_name()).await {
-        remove_tree(&root, &building).await;
+        remove(&root, &building).await;
         // The error is to name what stands in the way, not what was to take its place.
         return Err(undone(IoError { path: root.path().join(id.dir_name()), ..e }));
     }
@@ -114,38 +116,13 @@ fn creation_error(id: &SpaceId, e: IoError) -> Error {
 pub(crate) async fn purge_creating(root: Arc<dyn Dir>, names: Vec<String>) {
     for name in names {
         assert!(is_creating_name(&name), "only directories of ours under way are purged");
-        remove_tree(&root, &name).await;
+        remove(&root, &name).await;
     }
 }
 
-/// Removes a directory under way and the two levels that [`build`] makes. Best effort: what stays is purged next time.
-async fn remove_tree(root: &Arc<dyn Dir>, name: &str) {
-    let Ok(dir) = root.open_dir(name).await else { return };
-    for entry in sorted(&dir).await {
-        if entry.1 == EntryKind::Dir {
-            if let Ok(inner) = dir.open_dir(&entry.0).await {
-                for file in sorted(&inner).await {
-                    let _ = inner.remove(&file.0).await;
-                }
-            }
-            let _ = dir.remove_dir(&entry.0).await;
-        } else {
-            let _ = dir.remove(&entry.0).await;
-        }
-    }
-    let _ = root.remove_dir(name).await;
-}
-
-async fn sorted(dir: &Arc<dyn Dir>) -> Vec<(String, EntryKind)> {
-    let mut entries: Vec<_> = dir
-        .list()
-        .await
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|e| Some((e.name.into_string().ok()?, e.kind)))
-        .collect();
-    entries.sort_unstable();
-    entries
+/// Best effort: what stays is purged next time.
+async fn remove(root: &Arc<dyn Dir>, name: &str) {
+    let _ = remove_tree(root, name, Itself::Goes).await;
 }
 
 impl NotCreated {

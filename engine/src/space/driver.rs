@@ -102,7 +102,7 @@ impl Incarnation {
             let mut core = self.core();
             let ended = matches!(core.driver, Driver::Absent);
             match (&core.phase, ended) {
-                (Phase::Closed, true) => Poll::Ready(Ok(())),
+                (Phase::Closed | Phase::Gone(_), true) => Poll::Ready(Ok(())),
                 (Phase::Fenced(e), true) => Poll::Ready(Err(e.clone())),
                 _ => {
                     core.finished.register(Lsn::ZERO, &mut key, cx.waker());
@@ -224,13 +224,7 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
         // A seal or a flush waits for that.
         return Poll::Ready(Event::Work);
     }
-    let busy = core.write.is_some()
-        || core.sync.is_some()
-        || core.issuing > 0
-        || core.preparing == Preparing::UnderWay
-        || core.flushing == Flushing::UnderWay
-        || core.jobs.under_way;
-    if !busy && ends(core, space) {
+    if !core.is_busy() && ends(core, space) {
         let mut wakers = Vec::new();
         core.driver = Driver::Absent;
         core.finished.all(&mut wakers);
@@ -264,7 +258,7 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
 /// Whether nothing is left to wait for. Moves a closing space on to closed.
 fn ends(core: &mut Core, space: &Incarnation) -> bool {
     match core.phase {
-        Phase::Fenced(_) | Phase::Closed => true,
+        Phase::Fenced(_) | Phase::Closed | Phase::Deleting | Phase::Gone(_) => true,
         Phase::Closing if core.line.is_sealed() => {
             core.phase = Phase::Closed;
             true

@@ -267,7 +267,7 @@ async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> 
     };
     let install = |_: &mut Core, layers: &mut Layers| {
         layers.flushed(plan.memtables);
-        space.context.budget.moved(bytes, 0);
+        layers.moved(&space.context.budget, bytes, 0);
     };
     change_tables(space, written, edits, install).await.map_err(Failure::Refused)
 }

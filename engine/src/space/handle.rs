@@ -34,6 +34,9 @@ pub enum SpaceState {
     Fenced(Error),
     /// Being closed, or closed: reads go on, writes do not.
     Closed,
+    /// A deletion has ended this opening: it serves neither reads nor writes any more, even if the deletion failed and the
+    /// space can be opened anew.
+    Deleted,
 }
 
 /// What became of a commit.
@@ -76,6 +79,7 @@ impl Space {
             Phase::Open => SpaceState::Open,
             Phase::Fenced(e) => SpaceState::Fenced(e.clone()),
             Phase::Closing | Phase::Closed => SpaceState::Closed,
+            Phase::Deleting | Phase::Gone(_) => SpaceState::Deleted,
         }
     }
 
@@ -191,6 +195,7 @@ impl Space {
         check_key(key).map_err(|e| e.in_space(&space.id))?;
         let (lsn, look) = {
             let layers = space.layers.read();
+            layers.serve()?;
             let lsn = space.read_lsn(&layers);
             (lsn, layers.look(key, lsn))
         };
@@ -211,6 +216,7 @@ impl Space {
         }
         let (lsn, mut found) = {
             let layers = space.layers.read();
+            layers.serve()?;
             let lsn = space.read_lsn(&layers);
             (lsn, keys.iter().map(|k| layers.look(k.as_ref(), lsn)).collect::<Vec<_>>())
         };
@@ -275,6 +281,9 @@ impl Space {
     /// `Rejected(Precondition)` for an LSN that was never handed out.
     pub fn outcome(&self, lsn: Lsn) -> Result<Outcome> {
         let core = self.incarnation.core();
+        if let Phase::Deleting | Phase::Gone(_) = core.phase {
+            self.incarnation.writable(&core)?;
+        }
         let (last, durable) = (core.line.last(), core.line.durable());
         let recovered = self.incarnation.recovered;
         if lsn <= recovered && lsn.epoch() == recovered.epoch()

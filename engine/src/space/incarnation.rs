@@ -1,6 +1,7 @@
 //! One opening of a space: the commit line, the memtable, and who waits for what.
 //!
 //! Locks, in the order in which they are taken: `core`, then `layers`. Neither is held across an await or an I/O call.
+use super::ending::being_deleted;
 use super::jobs::Jobs;
 use super::layers::{Layers, Under};
 use super::quota::Quota;
@@ -31,6 +32,10 @@ pub(crate) enum Phase {
     Closing,
     Closed,
     Fenced(Error),
+    /// It is being deleted: nothing is admitted, and who waits is told how that ended.
+    Deleting,
+    /// A deletion has ended it; everybody is told this.
+    Gone(Error),
 }
 
 /// Everything that changes, under one lock.
@@ -210,7 +215,8 @@ impl Incarnation {
         match &core.phase {
             Phase::Open => Ok(()),
             Phase::Closing | Phase::Closed => Err(self.closed()),
-            Phase::Fenced(error) => Err(error.clone()),
+            Phase::Fenced(error) | Phase::Gone(error) => Err(error.clone()),
+            Phase::Deleting => Err(being_deleted(&self.id)),
         }
     }
 
@@ -233,7 +239,13 @@ impl Incarnation {
     /// What a reader is told of a table that could not be read.
     pub(crate) fn unreadable(&self, failure: crate::work::Failure) -> Error {
         let gone = matches!(failure, crate::work::Failure::Missing { .. });
-        if gone && self.core().ended {
+        let core = self.core();
+        if let Phase::Deleting | Phase::Gone(_) = core.phase
+            && let Err(told) = self.writable(&core)
+        {
+            return told;
+        }
+        if gone && core.ended {
             return Error::new(
                 ErrorKind::Closed,
                 "this opening has ended, and a later one has removed a table",
@@ -278,6 +290,9 @@ impl Incarnation {
         loop {
             let mut guard = self.core();
             let core = &mut *guard;
+            if let Some(told) = self.poll_deletion(core, lsn, key, waker) {
+                return told;
+            }
             let line = &mut core.line;
             let reached = match durability {
                 Durability::Relaxed => true,
@@ -294,6 +309,9 @@ impl Incarnation {
                 return Poll::Ready(Ok(()));
             }
             if let Phase::Fenced(cause) = &core.phase {
+                if core.ended && mutants::on("ticket-answered-after-reopen") {
+                    return Poll::Ready(Ok(()));
+                }
                 let unknown = cause.clone().with_kind(ErrorKind::Unknown);
                 return Poll::Ready(Err(unknown.advice(format!(
                     "Commit {lsn} may or may not survive: reopen this space and ask outcome({lsn})."
@@ -424,10 +442,10 @@ impl Incarnation {
                 let moved = core.line.synced();
                 core.moved(moved, &mut wakers);
                 let durable = core.line.durable();
-                let mem = &mut self.layers.write().active;
-                let before = mem.bytes();
-                mem.set_durable(durable);
-                self.context.budget.moved(before, mem.bytes());
+                let mut layers = self.layers.write();
+                let before = layers.active.bytes();
+                layers.active.set_durable(durable);
+                layers.moved(&self.context.budget, before, layers.active.bytes());
             }
             Err(_) if mutants::on("retry-failed-sync") => core.line.forget_failed_sync(),
             Err(io) => self.fence(&mut core, Error::io("the log could not be synced", io), &mut wakers),
@@ -517,6 +535,16 @@ impl Core {
         }
     }
 
+    /// Whether a task of this opening is at work, or an I/O of one under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.write.is_some()
+            || self.sync.is_some()
+            || self.issuing > 0
+            || self.preparing == Preparing::UnderWay
+            || self.flushing == Flushing::UnderWay
+            || self.jobs.under_way
+    }
+
     pub(crate) fn take_driver_waker(&mut self) -> Option<Waker> {
         match &mut self.driver {
             Driver::Absent => None,
@@ -551,8 +579,7 @@ impl Drop for RoomTicket<'_> {
 
 impl Drop for Incarnation {
     fn drop(&mut self) {
-        let bytes = self.layers.read().bytes();
-        self.context.budget.moved(bytes, 0);
+        self.layers.write().uncharge(&self.context.budget);
         let core = self.core();
         let asked = core.gives_back || core.relieved;
         drop(core);

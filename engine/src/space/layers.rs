@@ -3,7 +3,9 @@
 //! A reader takes the memtable and all that is underneath in one step, under one lock. What is underneath never
 //! changes in place: sealing, a flush and every other job put another one in its place, with a new generation number.
 use super::tables::LiveTables;
+use crate::budget::Budget;
 use crate::config::Amount;
+use crate::error::{Error, Result};
 use crate::ids::{Lsn, SegmentNo};
 use crate::key::Key;
 use crate::manifest::Tables;
@@ -17,6 +19,17 @@ use std::sync::Arc;
 pub(crate) struct Layers {
     pub(crate) active: Memtable,
     pub(crate) under: Arc<Under>,
+    /// What readers are told instead, once the space is being deleted.
+    refused: Option<Error>,
+    charge: Charge,
+}
+
+/// Whether its memory counts against the engine's budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Charge {
+    Engine,
+    /// The opening has ended: only handles and snapshots that somebody still holds keep what is left of it.
+    Nobody,
 }
 
 /// All that is underneath the memtable that takes writes.
@@ -49,7 +62,38 @@ pub(crate) enum Look {
 impl Layers {
     pub(crate) fn new(active: Memtable, tables: &Tables) -> Layers {
         let tables = Arc::new(LiveTables::of(tables, &LiveTables::default()));
-        Layers { active, under: Arc::new(Under { sealed: Vec::new(), tables, generation: 0 }) }
+        let under = Arc::new(Under { sealed: Vec::new(), tables, generation: 0 });
+        Layers { active, under, refused: None, charge: Charge::Engine }
+    }
+
+    /// What a reader has to ask before it looks, under the same lock.
+    pub(crate) fn serve(&self) -> Result<()> {
+        self.refused.clone().map_or(Ok(()), Err)
+    }
+
+    /// Readers are told `error` from now on.
+    pub(crate) fn refuse(&mut self, error: Error) {
+        self.refused = Some(error);
+    }
+
+    /// Memory went from `before` to `after` bytes.
+    pub(crate) fn moved(&self, budget: &Budget, before: u64, after: u64) {
+        if self.charge == Charge::Engine {
+            budget.moved(before, after);
+        }
+    }
+
+    /// The opening has ended: its memory no longer counts against the budget.
+    pub(crate) fn uncharge(&mut self, budget: &Budget) {
+        self.moved(budget, self.bytes(), 0);
+        self.charge = Charge::Nobody;
+    }
+
+    /// Drops all that it holds; readers are refused. Pins stay, to be released by those who hold them.
+    pub(crate) fn clear(&mut self) {
+        assert!(self.refused.is_some(), "what is gone is not to be read as absent");
+        self.active = self.active.successor();
+        self.change(|under| *under = Under { generation: under.generation, ..Under::default() });
     }
 
     /// What all memtables take.

@@ -2,7 +2,9 @@
 mod admission;
 mod change;
 mod create;
+mod delete;
 mod driver;
+mod ending;
 mod flush;
 mod handle;
 mod incarnation;
@@ -10,6 +12,7 @@ mod jobs;
 mod layers;
 mod quota;
 mod registry;
+mod remove;
 mod rotation;
 mod salvage;
 mod scan;
@@ -25,6 +28,9 @@ pub use scan::{Scan, Snapshot};
 pub use ticket::Commit;
 
 pub(crate) use create::{NotCreated, create_space, purge_creating};
+pub(crate) use delete::{NotDeleted, delete_space, fresh_uid, purge_deleted};
+pub(crate) use ending::{being_deleted, was_deleted};
 pub(crate) use incarnation::Incarnation;
 pub(crate) use registry::{Claim, Registry, Slot, SlotState};
+pub(crate) use remove::Itself;
 pub(crate) use salvage::salvage;

@@ -3,14 +3,15 @@
 //! Opening, creating and reopening run in tasks of their own, one at a time for each space: a caller only waits, and
 //! dropping its future changes nothing. A slow open of one space holds up nobody else's.
 use super::handle::Space;
-use crate::error::Error;
+use super::incarnation::Incarnation;
+use crate::error::{Error, ErrorKind};
 use crate::ids::{Lsn, SpaceId};
 use crate::recovery::RecoveryReport;
 use crate::sync::Mutex;
 use crate::wal::waiters::{WaiterKey, Waiters};
 use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 
 /// Fixed, so that nothing depends on the number of cores.
@@ -23,11 +24,30 @@ pub(crate) enum SlotState {
     Idle,
     /// A task is making, opening or reopening it.
     Busy,
+    /// A task is deleting it.
+    Deleting,
     Open(Space),
-    /// Opening it failed.
+    /// Opening or deleting it failed. With `Unknown`, nobody may say whether it is there until the engine is opened again.
     Broken(Error, Box<RecoveryReport>),
-    /// Its creation failed: it is not there.
+    /// Its creation failed, or it was deleted: it is not there.
     Gone(Error),
+}
+
+impl SlotState {
+    /// Whether a task is at work, and whoever comes has to wait.
+    fn is_settling(&self) -> bool {
+        matches!(self, SlotState::Busy | SlotState::Deleting)
+    }
+
+    /// A deletion of it could not be made durable.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        matches!(self, SlotState::Broken(e, _) if e.kind() == ErrorKind::Unknown)
+    }
+
+    /// Whether a task may take it over: to open, repair or delete it.
+    pub(crate) fn is_free(&self) -> bool {
+        !self.is_settling() && !self.is_in_doubt() && !matches!(self, SlotState::Gone(_))
+    }
 }
 
 /// One space's place in the registry. Who waits is woken in the order of arrival: a channel that shuffles its waiters
@@ -41,6 +61,8 @@ pub(crate) struct Slot {
 struct Inner {
     state: SlotState,
     waiting: Waiters,
+    /// Openings that have ended, as far as anybody still holds on to them.
+    earlier: Vec<Weak<Incarnation>>,
 }
 
 /// What [`Slot::claim`] found.
@@ -53,8 +75,10 @@ pub(crate) enum Claim {
 }
 
 impl Slot {
-    fn new(state: SlotState) -> Arc<Slot> {
-        Arc::new(Slot { inner: Mutex::new(Inner { state, waiting: Waiters::default() }) })
+    pub(crate) fn new(state: SlotState) -> Arc<Slot> {
+        Arc::new(Slot {
+            inner: Mutex::new(Inner { state, waiting: Waiters::default(), earlier: Vec::new() }),
+        })
     }
 
     /// Moves on from a state that `from` accepts to `Busy`, in one step.
@@ -65,6 +89,36 @@ impl Slot {
         }
         inner.state = SlotState::Busy;
         Claim::Mine
+    }
+
+    /// Moves on to `Deleting`, in one step, from any state from which that is possible and while `may` says so; the state
+    /// it was in.
+    pub(crate) fn claim_for_deletion(&self, may: impl FnOnce() -> bool) -> Option<SlotState> {
+        let mut inner = self.inner.lock();
+        let claims = inner.state.is_free() && may();
+        claims.then(|| std::mem::replace(&mut inner.state, SlotState::Deleting))
+    }
+
+    /// Whether a task is at work now.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.inner.lock().state.is_settling()
+    }
+
+    /// Whether it is being deleted now.
+    pub(crate) fn is_being_deleted(&self) -> bool {
+        matches!(self.inner.lock().state, SlotState::Deleting)
+    }
+
+    /// Notes an opening that has ended, and that others follow.
+    pub(crate) fn note_earlier(&self, opening: &Arc<Incarnation>) {
+        let earlier = &mut self.inner.lock().earlier;
+        earlier.retain(|opening| opening.strong_count() > 0);
+        earlier.push(Arc::downgrade(opening));
+    }
+
+    /// The openings that were noted and that somebody still holds on to.
+    pub(crate) fn earlier(&self) -> Vec<Arc<Incarnation>> {
+        self.inner.lock().earlier.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Says how a task ended.
@@ -83,7 +137,7 @@ impl Slot {
         let mut wait = Wait { slot: self, key: None };
         std::future::poll_fn(|cx| {
             let mut inner = self.inner.lock();
-            if !matches!(inner.state, SlotState::Busy) {
+            if !inner.state.is_settling() {
                 return Poll::Ready(inner.state.clone());
             }
             inner.waiting.register(Lsn::ZERO, &mut wait.key, cx.waker());
@@ -144,7 +198,7 @@ impl Registry {
         }
     }
 
-    /// Forgets a space whose creation failed.
+    /// Forgets a space whose creation failed, or that was deleted.
     pub(crate) fn forget(&self, id: &SpaceId) {
         self.slots.remove(id);
     }

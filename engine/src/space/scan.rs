@@ -20,7 +20,8 @@ const CHUNK_MIN: usize = 8;
 const CHUNK_MAX: usize = 128;
 
 /// A view of a space that never changes, also across a fence. What it sees is kept until it is dropped, in memory or in
-/// tables. Once its opening has ended, as by a reopen, a read of tables may be answered with `Closed`.
+/// tables. Once its opening has ended, as by a reopen, a read of tables may be answered with `Closed`; once its space was
+/// deleted reads are answered with `Rejected(Deleted)`, whatever was created under the same id since.
 #[derive(Debug)]
 pub struct Snapshot {
     incarnation: Arc<Incarnation>,
@@ -49,7 +50,11 @@ impl Snapshot {
     /// `Rejected(Key)` for a key outside its bounds; `Failed` and `Corrupt` as [`crate::Space::get`].
     pub async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         check_key(key).map_err(|e| e.in_space(&self.incarnation.id))?;
-        let look = self.incarnation.layers.read().look(key, self.lsn);
+        let look = {
+            let layers = self.incarnation.layers.read();
+            layers.serve()?;
+            layers.look(key, self.lsn)
+        };
         match look {
             Look::Seen(seen) => Ok(seen),
             Look::InTables(under) => self.incarnation.get_in_tables(&under, key, self.lsn).await,
@@ -65,10 +70,10 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        let mem = &mut self.incarnation.layers.write().active;
-        let before = mem.bytes();
-        mem.unpin(self.lsn);
-        self.incarnation.context.budget.moved(before, mem.bytes());
+        let mut layers = self.incarnation.layers.write();
+        let before = layers.active.bytes();
+        layers.active.unpin(self.lsn);
+        layers.moved(&self.incarnation.context.budget, before, layers.active.bytes());
     }
 }
 
@@ -149,16 +154,20 @@ impl Scan {
         }
         let next = self.advance().await;
         self.ended = !matches!(next, Ok(Some(_)));
-        next.map_err(|e| self.snapshot.incarnation.unreadable(e))
+        next
     }
 
-    async fn advance(&mut self) -> std::result::Result<Option<(Vec<u8>, Value)>, Failure> {
+    async fn advance(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
+        let unreadable = |e: Failure, of: &Snapshot| of.incarnation.unreadable(e);
         loop {
             if self.memory.is_empty() && !self.memory_ended {
-                self.fetch();
+                self.fetch()?;
             }
             let in_tables = match &mut self.walk {
-                Some(walk) => walk.peek(self.snapshot.incarnation.reads(Use::Scan)).await?,
+                Some(walk) => {
+                    let peeked = walk.peek(self.snapshot.incarnation.reads(Use::Scan)).await;
+                    peeked.map_err(|e| unreadable(e, &self.snapshot))?
+                }
                 None => None,
             };
             let order = match (self.memory.front(), in_tables) {
@@ -174,7 +183,7 @@ impl Scan {
             };
             if order == Ordering::Greater {
                 let walk = self.walk.as_mut().expect("an entry of a table was seen");
-                let value = walk.value().await?;
+                let value = walk.value().await.map_err(|e| unreadable(e, &self.snapshot))?;
                 return Ok(walk.skip().map(|key| (key.to_vec(), value)));
             }
             if order == Ordering::Equal
@@ -189,9 +198,10 @@ impl Scan {
     }
 
     /// Fetches what memory holds next, and has the tables of the same moment.
-    fn fetch(&mut self) {
+    fn fetch(&mut self) -> Result<()> {
         let (lower, upper) = (self.lower.as_ref().map(Vec::as_slice), self.upper.as_ref().map(Vec::as_slice));
         let layers = self.snapshot.incarnation.layers.read();
+        layers.serve()?;
         let (found, ended) = layers.range(lower, upper, self.snapshot.lsn, self.direction, self.chunk);
         self.chunk = (2 * self.chunk).min(CHUNK_MAX);
         let under = layers.under.clone();
@@ -229,5 +239,6 @@ impl Scan {
         }
         self.memory_ended = ended;
         self.memory = found.into();
+        Ok(())
     }
 }

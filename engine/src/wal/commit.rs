@@ -570,6 +570,11 @@ impl<F: Clone> Line<F> {
         self.buffered = 0;
     }
 
+    /// Lets go of its files: it is fenced, and nothing of it is under way.
+    pub fn let_go(&mut self) {
+        (self.active, self.spare) = (None, None);
+    }
+
     /// For `--cfg bulkhead_mutants` alone: forgets a failed sync so that it is tried again.
     pub fn forget_failed_sync(&mut self) {
         self.syncing = None;
