@@ -1,5 +1,6 @@
 //! Integration tests across the crates.
 mod allocations;
+mod deletion;
 mod formats;
 mod hooked_env;
 mod ids;
