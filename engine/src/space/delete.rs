@@ -7,8 +7,9 @@ use crate::context::Context;
 use crate::env::{Dir, Env, IoErrorKind, Owner};
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SpaceId, SpaceUid};
+use crate::mutants;
 use crate::paths::{deleted_name, is_deleted_name};
-use crate::{mutants, recovery};
+use crate::recovery;
 use std::sync::Arc;
 
 /// How deleting a space failed.
