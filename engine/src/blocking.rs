@@ -312,6 +312,20 @@ impl Space {
         block_on_here(self.inner.flush(durability))
     }
 
+    /// Gets rid of versions that nobody can read any more; see [`crate::Space::compact`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn compact(&self) -> Result<()> {
+        block_on(self.inner.compact())
+    }
+
+    /// What it consists of now.
+    #[must_use]
+    pub fn stats(&self) -> crate::SpaceStats {
+        self.inner.stats()
+    }
+
     /// The last commit ordered; the last recovered one if there was none yet.
     #[must_use]
     pub fn last_lsn(&self) -> Lsn {

@@ -25,6 +25,15 @@ fn is_full(error: &Error) -> bool {
     error.kind() == ErrorKind::Rejected(Rejected::QuotaExceeded)
 }
 
+/// Polls `future` once.
+async fn once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
 /// Bytes of all keys and values that a reader sees.
 async fn live(space: &Space) -> u64 {
     let mut scan = space.scan::<&[u8]>(.., Direction::Ascending);
@@ -75,11 +84,12 @@ async fn puts_go_on_up_to_the_quota_and_not_beyond() {
 async fn what_was_overwritten_is_found_before_a_put_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     let (_engine, space) = open(temp.path(), quota(50_000)).await;
-    // 40 % of the quota is live; ten times as much is written.
-    for round in 0..50u8 {
+    // 40 % of the quota is live; eight times the quota is written.
+    for round in 0..20u8 {
         for n in 0..200 {
             let value = vec![round; 90];
-            space.put(format!("key {n:06}"), value).await.unwrap_or_else(|e| panic!("{round}, {n}: {e}"));
+            let put = space.put(format!("key {n:06}"), value).await;
+            put.unwrap_or_else(|e| panic!("{round}, {n}: {e}; {:?}", space.stats()));
         }
     }
     assert_eq!(live(&space).await, 20_000);
@@ -104,6 +114,47 @@ async fn what_a_snapshot_keeps_counts_until_it_goes() {
     for n in 2000..2100 {
         space.put(format!("key {n:06}"), [1; 90]).await.unwrap_or_else(|e| panic!("{n}: {e}"));
     }
+}
+
+#[tokio::test]
+async fn compacting_leaves_nothing_but_what_is_live_also_while_writers_go_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let (_engine, space) = open(temp.path(), quota(0)).await;
+    for round in 0..20u8 {
+        for n in 0..100 {
+            space.put(format!("key {n:06}"), vec![round; 90]).await.unwrap();
+        }
+    }
+    for n in 0..50 {
+        space.delete(format!("key {n:06}")).await.unwrap();
+    }
+    space.compact().await.unwrap();
+    let stats = space.stats();
+    assert_eq!((stats.holds.entries, stats.holds.bytes), (50, 5000), "{stats:?}");
+    assert!(stats.tiers.iter().all(|t| t.tombstones == 0 && t.hidden == 0), "{stats:?}");
+    let file_bytes: u64 = stats.tiers.iter().map(|t| t.file_bytes).sum();
+    assert!(file_bytes < 5000 + 5000, "{stats:?}");
+    let writer = async {
+        for n in 0..2000 {
+            space.put(format!("other {:06}", n % 10), vec![1; 90]).await.unwrap();
+        }
+    };
+    let compactor = async {
+        for _ in 0..5 {
+            space.compact().await.unwrap();
+        }
+    };
+    tokio::join!(writer, compactor);
+    space.compact().await.unwrap();
+    assert_eq!(space.stats().holds.entries, 60);
+    // A future that is dropped takes nothing with it.
+    for n in 0..10 {
+        space.delete(format!("other {n:06}")).await.unwrap();
+        let mut compacting = std::pin::pin!(space.compact());
+        assert!(once(compacting.as_mut()).await.is_none(), "it waits for a flush");
+    }
+    space.compact().await.unwrap();
+    assert_eq!(space.stats().holds.entries, 50);
 }
 
 #[tokio::test]

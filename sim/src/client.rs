@@ -136,6 +136,11 @@ impl Client {
                 let result = space.flush(*durability).await;
                 self.settle(generation, last, *durability, result).await?;
             }
+            Op::Compact => {
+                if let Err(e) = space.compact().await {
+                    self.refused(&e).await?;
+                }
+            }
             Op::Await { durability } => {
                 for (of, ticket) in std::mem::take(&mut self.tickets) {
                     let result = ticket.durable(*durability).await;

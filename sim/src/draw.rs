@@ -106,6 +106,7 @@ pub fn draw(seed: u64) -> Run {
     }
     range_deletes(&mut run);
     deletions(&mut run);
+    compacting(&mut run);
     run
 }
 
@@ -122,6 +123,22 @@ fn deletions(run: &mut Run) {
         if let Step::Client { space, client, .. } = run.steps[at] {
             let op = Op::DeleteSpace { then: d.pick(&all) };
             run.steps.insert(at + 1, Step::Client { space, client, op });
+        }
+    }
+}
+
+/// In some runs a part of the flushes compact instead.
+fn compacting(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0xC0_3FAC));
+    if !d.chance(1, 4) {
+        return;
+    }
+    for step in &mut run.steps {
+        if let Step::Client { op, .. } = step
+            && matches!(op, Op::Flush { .. })
+            && d.chance(1, 2)
+        {
+            *op = Op::Compact;
         }
     }
 }

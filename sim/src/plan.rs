@@ -189,6 +189,8 @@ pub enum Op {
     Flush {
         durability: Durability,
     },
+    /// Gets rid of what is not needed.
+    Compact,
     /// Waits for the tickets that this client did not wait for yet.
     Await {
         durability: Durability,

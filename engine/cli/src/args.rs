@@ -117,7 +117,10 @@ pub enum Command {
     Delete(KeyArgs),
     /// Print entries in the order of their keys, one line each: key, tab, value
     Scan(ScanArgs),
-    /// List or make spaces
+    /// Get rid of what was overwritten or deleted: flush what is in memory and merge tables down. This also happens by
+    /// itself where it pays
+    Compact(CompactArgs),
+    /// List or make spaces, or show what they consist of
     Spaces(SpacesArgs),
     /// Open every space and report what its recovery found; exit code 1 if one cannot be served
     Recover(RecoverArgs),
@@ -233,6 +236,15 @@ pub enum SpacesCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Open spaces and show what they consist of: tiers, memory, log
+    Stat {
+        /// Their ids; all spaces if none is given
+        #[arg(value_name = "SPACE")]
+        ids: Vec<SpaceId>,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Make spaces; the data root too, if it is not there
     Create {
         /// Their ids
@@ -242,6 +254,16 @@ pub enum SpacesCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    /// The space [default: `space` in the configuration]
+    #[arg(short, long, value_name = "SPACE")]
+    pub space: Option<SpaceId>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod scan;
 mod session;
 mod settings;
 mod spaces;
+mod stat;
 mod tour;
 mod tree;
 mod verify;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => points::get(&settings::resolve(&global)?, args),
         Command::Delete(args) => points::delete(&settings::resolve(&global)?, args),
         Command::Scan(args) => scan::run(&settings::resolve(&global)?, args),
+        Command::Compact(args) => stat::compact(&settings::resolve(&global)?, &args),
         Command::Spaces(args) => spaces::run(&settings::resolve(&global)?, args),
         Command::Recover(args) => recover::run(&settings::resolve(&global)?, args),
         Command::Load(args) => load::run(&settings::resolve(&global)?, args),

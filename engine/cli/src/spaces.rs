@@ -1,4 +1,4 @@
-//! `spaces list` and `spaces create`.
+//! `spaces list` and `spaces create`; `spaces stat` is in [`crate::stat`].
 use crate::args::{SpacesArgs, SpacesCommand};
 use crate::escape::escape;
 use crate::failure::Failure;
@@ -13,6 +13,7 @@ use std::io::Write;
 pub fn run(settings: &Settings, args: SpacesArgs) -> Result<(), Failure> {
     match args.command {
         SpacesCommand::List { json } => list(settings, json),
+        SpacesCommand::Stat { ids, json } => crate::stat::run(settings, &ids, json),
         SpacesCommand::Create { ids, json } => create(settings, &ids, json),
     }
 }

@@ -19,6 +19,8 @@ fn help_says_what_it_said() {
         "spaces",
         "spaces list",
         "spaces create",
+        "spaces stat",
+        "compact",
         "recover",
         "load",
         "verify",

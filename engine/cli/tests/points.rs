@@ -108,3 +108,36 @@ fn a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+#[test]
+fn stat_shows_what_a_space_consists_of_and_compact_gets_rid_of_the_rest() {
+    let home = Home::new();
+    home.ok(&["spaces", "create", "alpha", "beta"]);
+    for value in ["one", "two", "three"] {
+        home.ok(&["put", "-s", "alpha", "key", value]);
+    }
+    home.ok(&["put", "-s", "alpha", "gone", "value"]);
+    home.ok(&["delete", "-s", "alpha", "gone"]);
+    home.ok(&["compact", "-s", "alpha"]);
+    let stats = home.ok(&["spaces", "stat", "--json"]).json();
+    assert_eq!(stats["alpha"]["holds"], json!({"entries": 1, "bytes": 8}));
+    assert_eq!(stats["alpha"]["memory"]["holds"]["entries"], 0);
+    let tables: u64 =
+        stats["alpha"]["tiers"].as_array().unwrap().iter().map(|t| t["tables"].as_u64().unwrap()).sum();
+    assert_eq!(tables, 1, "{stats}");
+    assert_eq!(stats["beta"]["holds"]["entries"], 0);
+    let shown = home.ok(&["spaces", "stat", "alpha"]);
+    let text = shown.text();
+    for part in
+        ["alpha: 1 / 8 B", "memory", "hot", "warm", "cold", "1 table", "100000 / 256.0 MiB", "low", "log: "]
+    {
+        assert!(text.contains(part), "{part} in: {text}");
+    }
+    assert!(!text.contains("beta"));
+    assert_eq!(
+        home.ok(&["compact", "-s", "alpha", "--json"]).json()["bytes"],
+        json!({"before": 8, "after": 8})
+    );
+    assert_eq!(home.ok(&["get", "-s", "alpha", "key"]).stdout, b"three");
+    home.run(&["spaces", "stat", "gamma"]).failed(1, &["space \"gamma\": ", "no such space"]);
+}

@@ -78,7 +78,7 @@ struct Held {
 }
 
 /// What a partition holds and how often it helped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(serde::Serialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Pieces in it.
     pub pieces: u64,

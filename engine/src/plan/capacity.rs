@@ -6,10 +6,13 @@
 //! which are never parted.
 use crate::config::{Amount, TierOptions, Tiers};
 use crate::error::{Error, Rejected};
+use crate::ids::Lsn;
 use crate::manifest::{TableEntry, Tables, Tier};
+use serde::Serialize;
 
 /// How full a tier is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Pressure {
     Low,
     /// Data moves down when nothing else is to be done.
@@ -91,8 +94,10 @@ impl QuotaExceeded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Puts {
     Fit,
-    /// Some do not, and wait until what is not needed any more was merged away.
-    Wait,
+    /// Some do not, and wait until what is not needed any more of commits up to this one was merged away.
+    Wait {
+        since: Lsn,
+    },
 }
 
 /// What a space with these tables, and `memory` in its memtables, still takes: [`admit`] lets in whatever fits.

@@ -135,13 +135,13 @@ fn deletes(f: &Facts<'_>) -> Option<MovePlan> {
 /// Puts wait for room: tables that may hold or hide versions which nobody needs meet what lies below. Of two tiers the
 /// lower one comes first, which makes room for the other.
 fn hiding(f: &Facts<'_>) -> Option<MovePlan> {
-    if f.puts == Puts::Fit {
-        return None;
-    }
+    let Puts::Wait { since } = f.puts else { return None };
     let tables = &f.version.tables;
     let meets = |t: &TableEntry, other: &TableEntry| t.file != other.file && t.range.overlaps(&other.range);
+    // What is newer than the search does not count: it would never come to an end where writers go on.
     let hides = |t: &TableEntry, others: &[TableEntry]| {
-        t.tombstones + t.range_tombstones > 0 || others.iter().any(|other| meets(t, other))
+        let deletes = t.tombstones + t.range_tombstones > 0;
+        t.lowest <= since && (deletes || others.iter().any(|other| meets(t, other)))
     };
     let warm = tables.warm.iter().filter(|t| hides(t, &tables.cold)).min_by_key(|t| least(f, t));
     let of_warm =
@@ -158,7 +158,7 @@ const WORN_PERCENT: u64 = 25;
 
 /// A table of which much, or while puts wait anything, was kept for readers that are gone.
 fn worn(f: &Facts<'_>) -> Option<MovePlan> {
-    let percent = if f.puts == Puts::Wait { 0 } else { WORN_PERCENT };
+    let percent = if f.puts == Puts::Fit { WORN_PERCENT } else { 0 };
     let is_worn = |tier, t: &&TableEntry| {
         let vain = vain(f, tier, t);
         vain > 0 && vain * 100 >= percent * (t.entries + t.range_tombstones)

@@ -100,7 +100,7 @@ pub fn seal(config: &Config, f: &Facts<'_>) -> Option<Seal> {
         () if f.cold == Pressure::Full && f.active.deletes > 0 && f.quiet == Quiet::Yes && !behind => {
             Some(Seal::Deletes)
         }
-        () if f.puts == Puts::Wait && !behind => Some(Seal::Room),
+        () if f.puts != Puts::Fit && !behind => Some(Seal::Room),
         () => None,
     }
 }
@@ -228,7 +228,7 @@ mod tests {
             (Facts { active: Active { bytes: 10_000, ..f.active }, ..f }, Seal::Bytes),
             (Facts { memory_percent: 75, largest: Borrower::Largest, ..f }, Seal::Memory),
             (Facts { cold: Pressure::Full, ..f }, Seal::Deletes),
-            (Facts { puts: Puts::Wait, ..f }, Seal::Room),
+            (Facts { puts: Puts::Wait { since: Lsn::from_raw(3) }, ..f }, Seal::Room),
         ];
         for (facts, why) in cases {
             assert_eq!(seal(&c, &facts), Some(why));

@@ -393,7 +393,7 @@ impl World {
     fn tidy(&mut self) {
         self.finish();
         self.flush();
-        self.puts = Puts::Wait;
+        self.puts = Puts::Wait { since: Lsn::from_raw(self.last()) };
         self.rest();
         self.puts = Puts::Fit;
         if self.tiers.get().cold_capacity.entries > 3 * u64::from(KEYS) && self.memory.points.is_empty() {

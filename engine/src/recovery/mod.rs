@@ -19,6 +19,7 @@ mod tables;
 pub(crate) use opened::{Dirs, Opened};
 pub use repair::RepairPlan;
 pub(crate) use repair::{Readable, plan, readable, repair};
+pub(crate) use report::lsn_text;
 pub use report::{Damage, RecoveryReport, RecoveryStatus};
 pub(crate) use sweep::sweep;
 

@@ -78,6 +78,7 @@ impl RecoveryReport {
     }
 }
 
-fn lsn_text<S: serde::Serializer>(lsn: &Lsn, s: S) -> Result<S::Ok, S::Error> {
+/// An LSN as people and reports write it.
+pub(crate) fn lsn_text<S: serde::Serializer>(lsn: &Lsn, s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(lsn)
 }

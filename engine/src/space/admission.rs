@@ -31,8 +31,8 @@ pub(crate) struct Admission {
     pub(crate) paced: bool,
     /// What tables of this generation hold of the precondition's key: its newest version, and whether that is a value.
     pub(crate) looked_up: Option<(u64, Option<(Lsn, bool)>)>,
-    /// It found no room in the space when this many searches for some had ended.
-    pub(crate) asked_for_room: Option<u64>,
+    /// It found no room in the space, and gives up once this many searches for some have ended.
+    pub(crate) searched_by: Option<u64>,
 }
 
 /// Writers that are slowed down wait once they owe this long: timers are not finer.

@@ -56,7 +56,7 @@ impl Incarnation {
             memory_percent: if core.gives_back { 100 } else { self.context.budget.percent() },
             largest: if core.gives_back { Borrower::Largest } else { Borrower::Other },
             quiet: if core.line.is_quiet() { Quiet::Yes } else { Quiet::No },
-            puts: core.quota.puts(),
+            puts: core.quota.puts_in_memory(),
         })
     }
 
@@ -94,6 +94,7 @@ impl Incarnation {
         };
         let log_bytes = core.line.rotate();
         layers.seal(upto, log_bytes);
+        core.quota.sealed();
     }
 
     /// How writers are held back now.
@@ -143,16 +144,20 @@ impl Incarnation {
         core.gives_back && !self.unloads(core) && std::mem::take(&mut core.gives_back)
     }
 
-    /// Whether what is in memory is on its way into tables.
-    pub(super) fn unloads(&self, core: &Core) -> bool {
+    /// Whether what was sealed is on its way into tables.
+    pub(super) fn flushes(&self, core: &Core) -> bool {
         let can = matches!(core.phase, Phase::Open) && self.flush_is_blocked(core).is_none();
         let sealed = !self.layers.read().under.sealed.is_empty();
+        can && (core.flushing == Flushing::UnderWay || sealed)
+    }
+
+    /// Whether what is in memory is.
+    pub(super) fn unloads(&self, core: &Core) -> bool {
+        let can = matches!(core.phase, Phase::Open) && self.flush_is_blocked(core).is_none();
         let prepares = core.preparing != Preparing::Nothing && core.line.needs_spare();
         let waits_for_write = !core.line.can_rotate() && !core.line.needs_spare();
         let heavy = self.layers.read().active.bytes() > 0;
-        let under_way =
-            core.flushing == Flushing::UnderWay || sealed || heavy && (prepares || waits_for_write);
-        can && under_way
+        self.flushes(core) || can && heavy && (prepares || waits_for_write)
     }
 
     pub(crate) fn as_lender(self: &Arc<Self>) -> Weak<dyn Lender> {

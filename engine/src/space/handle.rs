@@ -263,6 +263,16 @@ impl Space {
         Reached { incarnation: &self.incarnation, lsn, durability, key: None }.await
     }
 
+    /// Gets rid of versions that nobody can read any more: flushes what is in memory and moves tables down, as long as
+    /// they may hide something. This happens by itself where it pays; what a snapshot needs stays. Goes on when the
+    /// future is dropped.
+    ///
+    /// # Errors
+    /// `Fenced` or `Closed`; `NoSpace` or `Failed` if a table could not be written, `Corrupt` if one is damaged.
+    pub async fn compact(&self) -> Result<()> {
+        self.incarnation.compact().await
+    }
+
     /// The last commit ordered; the last recovered one if there was none yet.
     #[must_use]
     pub fn last_lsn(&self) -> Lsn {

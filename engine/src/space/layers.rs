@@ -106,6 +106,11 @@ impl Layers {
         self.under.sealed.iter().fold(self.active.holds(), |sum, s| sum.plus(s.mem.holds()))
     }
 
+    /// Tombstones in all memtables.
+    pub(crate) fn tombstones(&self) -> u64 {
+        self.active.tombstones() + self.under.sealed.iter().map(|s| s.mem.tombstones()).sum::<u64>()
+    }
+
     /// The last commit.
     pub(crate) fn last(&self) -> Lsn {
         self.active.last()

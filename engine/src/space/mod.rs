@@ -16,6 +16,7 @@ mod remove;
 mod rotation;
 mod salvage;
 mod scan;
+mod stats;
 mod tables;
 mod ticket;
 mod walk;
@@ -25,6 +26,7 @@ pub use crate::paths::{ENGINE_FILE, LOCK_FILE, QUARANTINE_DIR, SPACE_FILE, Space
 pub use handle::{Outcome, Space, SpaceState};
 pub use salvage::Salvage;
 pub use scan::{Scan, Snapshot};
+pub use stats::{LogStats, MemoryStats, SpaceStats, TierStats};
 pub use ticket::Commit;
 
 pub(crate) use create::{NotCreated, create_space, purge_creating};

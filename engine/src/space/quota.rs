@@ -5,15 +5,17 @@
 //! a crash. Counting takes a walk over the tables, so what is left is remembered, and counted again only once puts may
 //! have used that up, or tables have changed.
 //!
-//! Versions that were overwritten or deleted count until they are merged away. So a put that finds no room waits once: the
-//! memtable is flushed and tables move down as long as something may be found, and only then the put is refused.
+//! Versions that were overwritten or deleted count until they are merged away. So a put that finds no room waits for a
+//! *search*: the memtable is flushed and tables move down as long as something may be found, and only then the put is
+//! refused.
 use super::admission::Admission;
 use super::incarnation::{Core, Incarnation};
 use crate::config::Amount;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Lsn;
 use crate::mutants;
 use crate::plan::capacity::{Puts, admit, left};
+use std::sync::Arc;
 use std::task::Waker;
 
 /// What an opening remembers of its limits.
@@ -21,12 +23,20 @@ use std::task::Waker;
 pub(crate) struct Quota {
     /// What puts may add before it is counted again: never more than there is.
     left: Amount,
-    /// A put waits: flushes and moves are to find out whether there is room.
-    wanted: bool,
-    /// How often they did.
-    rounds: u64,
-    /// The last commit and the lowest reader at the end of the last round. With both the same, another one finds nothing.
-    round_at: Option<(Lsn, Lsn)>,
+    /// Somebody waits for a search: flushes and moves are to get rid of what is not needed.
+    search: Option<Search>,
+    /// How many searches have ended.
+    ended: u64,
+    /// Up to which commit the last one searched, and the lowest reader then. With both the same another finds nothing.
+    searched: Option<(Lsn, Lsn)>,
+}
+
+/// A search for what is not needed of commits up to one.
+#[derive(Debug, Clone, Copy)]
+struct Search {
+    since: Lsn,
+    /// What it began with is in memory still.
+    in_memory: bool,
 }
 
 impl Quota {
@@ -39,9 +49,27 @@ impl Quota {
         quota
     }
 
-    /// What planners are told of puts.
+    /// How many searches have ended once one has that began from now on. One that is under way may have passed by already
+    /// what was written since it began.
+    fn next_whole(&self) -> u64 {
+        self.ended + 1 + u64::from(self.search.is_some())
+    }
+
+    /// What planners of jobs are told of puts.
     pub(super) fn puts(&self) -> Puts {
-        if self.wanted { Puts::Wait } else { Puts::Fit }
+        self.search.map_or(Puts::Fit, |search| Puts::Wait { since: search.since })
+    }
+
+    /// What planners of flushes are told: a search has one memtable sealed, not every one that comes after it.
+    pub(super) fn puts_in_memory(&self) -> Puts {
+        if self.search.is_some_and(|s| s.in_memory) { self.puts() } else { Puts::Fit }
+    }
+
+    /// The memtable was sealed.
+    pub(super) fn sealed(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.in_memory = false;
+        }
     }
 
     /// A commit was ordered that adds `adds`.
@@ -75,29 +103,63 @@ impl Incarnation {
             return Ok(true);
         };
         let quota = &mut core.quota;
-        let asked = *admission.asked_for_room.get_or_insert(quota.rounds);
-        let vain = asked != quota.rounds || quota.round_at == Some(now) || !full.could_fit(adds);
+        let enough = *admission.searched_by.get_or_insert_with(|| quota.next_whole());
+        let vain = quota.ended >= enough || quota.searched == Some(now) || !full.could_fit(adds);
         if vain || mutants::on("room-not-looked-for") {
             return Err(Error::from(full).in_space(&self.id));
         }
-        if !std::mem::replace(&mut quota.wanted, true) {
-            core.jobs.look_again();
-        }
+        core.begin_search();
         Ok(false)
+    }
+
+    /// Gets rid of versions that nobody can read any more: flushes what is in memory and moves tables down as long as
+    /// they may hide something.
+    pub(crate) async fn compact(self: &Arc<Self>) -> Result<()> {
+        let enough = {
+            let core = self.core();
+            self.writable(&core)?;
+            core.quota.next_whole()
+        };
+        loop {
+            let seen = {
+                let mut core = self.core();
+                if core.quota.ended >= enough {
+                    let failed = core.jobs.failed.as_ref().or(core.flush_failed.as_ref());
+                    return failed.map_or(Ok(()), |(error, _)| Err(error.clone()));
+                }
+                core.begin_search();
+                core.room.changes
+            };
+            self.wake_driver();
+            // What failed on the way is told at the end.
+            match self.room_changed(seen).await {
+                Err(e) if matches!(e.kind(), ErrorKind::Closed | ErrorKind::Fenced) => return Err(e),
+                _ => {}
+            }
+        }
     }
 
     /// Nothing is under way that could make room for puts: those that wait find out whether there is some.
     pub(super) fn settles_room(&self, core: &mut Core, wakers: &mut Vec<Waker>) -> bool {
-        if !core.quota.wanted || core.jobs.under_way || self.unloads(core) {
+        let Some(search) = core.quota.search else { return false };
+        let unloads = if search.in_memory { self.unloads(core) } else { self.flushes(core) };
+        if core.jobs.under_way || unloads {
             return false;
         }
-        let layers = self.layers.read();
         let quota = &mut core.quota;
-        quota.wanted = false;
-        quota.rounds += 1;
-        quota.round_at = Some((layers.last(), layers.active.floor()));
-        drop(layers);
+        quota.search = None;
+        quota.ended += 1;
+        quota.searched = Some((search.since, self.layers.read().active.floor()));
         core.room.changed(None, wakers);
         true
+    }
+}
+
+impl Core {
+    fn begin_search(&mut self) {
+        if self.quota.search.is_none() {
+            self.quota.search = Some(Search { since: self.line.last(), in_memory: true });
+            self.jobs.look_again();
+        }
     }
 }
