@@ -11,7 +11,7 @@
 use super::admission::Admission;
 use super::incarnation::{Core, Incarnation};
 use crate::config::Amount;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::mutants;
 use crate::plan::capacity::{Puts, admit, left};
@@ -115,14 +115,11 @@ impl Incarnation {
     /// Gets rid of versions that nobody can read any more: flushes what is in memory and moves tables down as long as
     /// they may hide something.
     pub(crate) async fn compact(self: &Arc<Self>) -> Result<()> {
-        let enough = {
-            let core = self.core();
-            self.writable(&core)?;
-            core.quota.next_whole()
-        };
+        let enough = self.core().quota.next_whole();
         loop {
             let seen = {
                 let mut core = self.core();
+                self.writable(&core)?;
                 if core.quota.ended >= enough {
                     let failed = core.jobs.failed.as_ref().or(core.flush_failed.as_ref());
                     return failed.map_or(Ok(()), |(error, _)| Err(error.clone()));
@@ -132,10 +129,7 @@ impl Incarnation {
             };
             self.wake_driver();
             // What failed on the way is told at the end.
-            match self.room_changed(seen).await {
-                Err(e) if matches!(e.kind(), ErrorKind::Closed | ErrorKind::Fenced) => return Err(e),
-                _ => {}
-            }
+            let _ = self.room_changed(seen).await;
         }
     }
 
