@@ -120,7 +120,7 @@ pub enum Command {
     /// Get rid of what was overwritten or deleted: flush what is in memory and merge tables down. This also happens by
     /// itself where it pays
     Compact(CompactArgs),
-    /// List or make spaces, or show what they consist of
+    /// List, make or delete spaces, or show what they consist of
     Spaces(SpacesArgs),
     /// Open every space and report what its recovery found; exit code 1 if one cannot be served
     Recover(RecoverArgs),
@@ -247,6 +247,15 @@ pub enum SpacesCommand {
     },
     /// Make spaces; the data root too, if it is not there
     Create {
+        /// Their ids
+        #[arg(required = true, value_name = "SPACE")]
+        ids: Vec<SpaceId>,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete spaces for good, with all that is in their directories; nothing is asked
+    Delete {
         /// Their ids
         #[arg(required = true, value_name = "SPACE")]
         ids: Vec<SpaceId>,

@@ -1,4 +1,4 @@
-//! `spaces list` and `spaces create`; `spaces stat` is in [`crate::stat`].
+//! `spaces list`, `spaces create` and `spaces delete`; `spaces stat` is in [`crate::stat`].
 use crate::args::{SpacesArgs, SpacesCommand};
 use crate::escape::escape;
 use crate::failure::Failure;
@@ -9,12 +9,13 @@ use bulkhead::SpaceId;
 use serde_json::json;
 use std::io::Write;
 
-/// Lists spaces or makes them.
+/// Lists spaces, makes or deletes them.
 pub fn run(settings: &Settings, args: SpacesArgs) -> Result<(), Failure> {
     match args.command {
         SpacesCommand::List { json } => list(settings, json),
         SpacesCommand::Stat { ids, json } => crate::stat::run(settings, &ids, json),
         SpacesCommand::Create { ids, json } => create(settings, &ids, json),
+        SpacesCommand::Delete { ids, json } => delete(settings, &ids, json),
     }
 }
 
@@ -55,6 +56,23 @@ fn create(settings: &Settings, ids: &[SpaceId], json: bool) -> Result<(), Failur
     })?;
     if json {
         json_line(&mut std::io::stdout().lock(), &json!({ "created": ids }))?;
+    }
+    Ok(())
+}
+
+/// Deletes one space after the other; those deleted before one that fails are gone. Returns once their files are removed.
+fn delete(settings: &Settings, ids: &[SpaceId], json: bool) -> Result<(), Failure> {
+    with_engine(settings, Missing::Refuse, |engine| {
+        for id in ids {
+            engine.delete_space(id)?;
+            if !json {
+                writeln!(std::io::stdout(), "deleted space {id} from {}", settings.data_root.display())?;
+            }
+        }
+        Ok(())
+    })?;
+    if json {
+        json_line(&mut std::io::stdout().lock(), &json!({ "deleted": ids }))?;
     }
     Ok(())
 }

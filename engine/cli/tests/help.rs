@@ -19,6 +19,7 @@ fn help_says_what_it_said() {
         "spaces",
         "spaces list",
         "spaces create",
+        "spaces delete",
         "spaces stat",
         "compact",
         "recover",

@@ -73,6 +73,30 @@ fn a_scan_keeps_to_its_bounds() {
 }
 
 #[test]
+fn deleted_spaces_are_gone_with_their_files_and_their_ids_are_free() {
+    let home = Home::new();
+    home.run(&["spaces", "delete", "alpha"]).failed(1, &["no data root"]);
+    home.ok(&["spaces", "create", "alpha", "beta", "gamma"]);
+    home.ok(&["put", "-s", "alpha", "k", "v"]);
+    home.ok(&["put", "-s", "beta", "k", "v"]);
+    let said = home.ok(&["spaces", "delete", "alpha"]);
+    assert!(said.text().starts_with("deleted space alpha from "), "{}", said.text());
+    home.run(&["get", "-s", "alpha", "k"]).failed(1, &["there is no such space"]);
+    home.run(&["spaces", "delete", "alpha"]).failed(1, &["there is no such space", "nothing was done"]);
+    home.run(&["spaces", "delete", ".."]).failed(64, &[]);
+    assert_eq!(home.ok(&["spaces", "delete", "gamma", "--json"]).json(), json!({ "deleted": ["gamma"] }));
+    let mut left: Vec<_> = std::fs::read_dir(home.path(".local/share/bulkhead"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, [".engine", ".lock", "beta"], "the command waits until the files are gone");
+    home.ok(&["spaces", "create", "alpha"]);
+    home.run(&["get", "-s", "alpha", "k"]).failed(1, &["not found"]);
+    assert_eq!(home.ok(&["get", "-s", "beta", "k"]).stdout, b"v");
+}
+
+#[test]
 fn spaces_are_listed_with_what_is_none() {
     let home = Home::new();
     home.run(&["spaces", "list"]).failed(1, &["no data root", ".local/share/bulkhead", "spaces create"]);
