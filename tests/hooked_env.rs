@@ -32,6 +32,8 @@ struct Rule {
 struct Shared {
     rules: Mutex<Vec<Rule>>,
     calls: Mutex<Vec<(IoOp, PathBuf)>>,
+    /// What the wall clock stands at, if the test says so.
+    wall: Mutex<Option<Duration>>,
     /// Counts changes of the rules.
     changed: watch::Sender<u64>,
     handle: tokio::runtime::Handle,
@@ -49,10 +51,10 @@ impl HookedEnv {
     pub fn new() -> Arc<HookedEnv> {
         let handle = tokio::runtime::Handle::current();
         let inner = OsEnv::new(handle.clone(), OsOptions::default());
-        let (rules, calls) = (Mutex::default(), Mutex::default());
+        let (rules, calls, wall) = (Mutex::default(), Mutex::default(), Mutex::default());
         Arc::new(HookedEnv {
             inner,
-            shared: Arc::new(Shared { rules, calls, changed: watch::Sender::new(0), handle }),
+            shared: Arc::new(Shared { rules, calls, wall, changed: watch::Sender::new(0), handle }),
         })
     }
 
@@ -71,6 +73,20 @@ impl HookedEnv {
     pub fn lift_only(&self, op: IoOp) {
         self.shared.rules.lock().unwrap().retain(|rule| rule.op != op);
         self.shared.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Has `hook` done about `op` here alone, and no longer anywhere else.
+    pub fn only(&self, op: IoOp, part: &str, hook: Hook) {
+        let mut rules = self.shared.rules.lock().unwrap();
+        rules.retain(|rule| rule.op != op);
+        rules.push(Rule { op, part: part.to_owned(), hook });
+        drop(rules);
+        self.shared.changed.send_modify(|n| *n += 1);
+    }
+
+    /// From now on the wall clock stands at `wall`.
+    pub fn set_wall(&self, wall: Duration) {
+        *self.shared.wall.lock().unwrap() = Some(wall);
     }
 
     /// How often `op` was called on paths that contain `part`.
@@ -131,7 +147,7 @@ impl Env for HookedEnv {
         self.inner.now()
     }
     fn wall(&self) -> Duration {
-        self.inner.wall()
+        self.shared.wall.lock().unwrap().unwrap_or_else(|| self.inner.wall())
     }
     fn sleep(&self, owner: Owner, duration: Duration) -> Sleep {
         self.inner.sleep(owner, duration)

@@ -7,6 +7,7 @@ mod ids;
 mod multi_space_persistence;
 mod multi_space_persistence_damage;
 mod multi_space_persistence_faults;
+mod promotion;
 mod simulation;
 mod tidy;
 mod work;

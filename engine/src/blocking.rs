@@ -34,7 +34,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Lsn, SpaceId};
 use crate::memtable::{Direction, Value};
 use crate::recovery::RecoveryReport;
-use crate::space::{Outcome, SpaceState};
+use crate::space::{JobCounts, Outcome, SpaceState};
 use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
@@ -344,6 +344,12 @@ impl Space {
     /// As there.
     pub fn outcome(&self, lsn: Lsn) -> Result<Outcome> {
         self.inner.outcome(lsn)
+    }
+
+    /// What was done to its tables since this opening began.
+    #[must_use]
+    pub fn job_counts(&self) -> JobCounts {
+        self.inner.job_counts()
     }
 
     /// Bytes that this space's entries take in memory.

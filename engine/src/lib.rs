@@ -50,7 +50,7 @@ pub use ids::{Lsn, SpaceId};
 pub use memtable::{Direction, Value};
 pub use recovery::{RecoveryReport, RecoveryStatus, RepairPlan};
 pub use root::{Ignored, decode_engine_file, encode_engine_file};
-pub use space::{Commit, Outcome, Salvage, Scan, Snapshot, Space, SpaceState, SpaceStats};
+pub use space::{Commit, JobCounts, Outcome, Salvage, Scan, Snapshot, Space, SpaceState, SpaceStats};
 
 /// The README's example is a test.
 #[cfg(doctest)]

@@ -111,6 +111,15 @@ pub const TABLE_EXTENT_MAX: usize = 2 * TABLE_EXTENT_TARGET;
 pub const TABLE_TARGET_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Bytes of a table that are written at once, and after which a job over tables lets others go first.
 pub const TABLE_CHUNK: usize = 256 * 1024;
+/// Keys of a space whose reads below hot are counted at a time; see [`crate::plan::heat`].
+pub const HEAT_KEYS_MAX: usize = 128;
+/// Longest key whose reads are counted.
+pub const HEAT_KEY_MAX: usize = 1024;
+/// What a key costs there beside its bytes: its counts, and its place in a tree.
+pub const HEAT_KEY_COST: usize = 96;
+/// Bytes of all of them together.
+pub const HEAT_BYTES_MAX: usize = 16 * 1024;
+const _: () = assert!(HEAT_KEY_MAX + HEAT_KEY_COST <= HEAT_BYTES_MAX, "the longest key that counts has room");
 /// Bytes of the largest piece that the cache keeps, with what keeping it costs. Only leaves of an index whose keys are
 /// longer than some 15 KB each are larger.
 pub const CACHE_PIECE_MAX: u64 = 256 * 1024;

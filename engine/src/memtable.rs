@@ -44,6 +44,12 @@ impl Value {
     pub(crate) fn from_bytes(bytes: Bytes) -> Value {
         Value(bytes)
     }
+
+    /// Its bytes, not copied.
+    #[must_use]
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0
+    }
 }
 
 impl std::ops::Deref for Value {

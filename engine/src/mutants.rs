@@ -48,6 +48,12 @@ pub const ALL: &[(&str, &str)] = &[
     ("flush-ignores-snapshots", "a flush keeps only the newest version of each key"),
     ("merge-ignores-snapshots", "a merge or move keeps only what the newest readers see"),
     ("merged-table-is-newest", "a merged hot table takes the newest place in the age order"),
+    (
+        "promotion-without-newest-check",
+        "a promotion copies the version that it was planned on, come what may",
+    ),
+    ("promotion-blind-to-tombstone", "a promotion looks past deletes for the version that it was planned on"),
+    ("promoted-table-is-newest", "a promoted table lies above tables that were flushed since its look"),
     ("newer-table-moves-first", "the newest hot tables move down before older ones"),
     ("seal-without-rotation", "a segment holds commits of two memtables"),
     ("sweep-takes-new-files", "files that this opening just made are swept as leftovers of an earlier one"),

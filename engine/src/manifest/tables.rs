@@ -225,6 +225,15 @@ impl Tables {
         self.hot.splice(0..0, entries.iter().cloned());
     }
 
+    /// The table becomes the one right above `above` in the age order of hot, or the oldest one.
+    pub(super) fn add_above(&mut self, above: Option<FileUid>, entry: TableEntry) {
+        let mut at = above.map_or(0, |file| self.position(Tier::Hot, file) + 1);
+        if crate::mutants::on("promoted-table-is-newest") {
+            at = self.hot.len();
+        }
+        self.hot.insert(at, entry);
+    }
+
     fn position(&self, tier: Tier, file: FileUid) -> usize {
         self.tier(tier).iter().position(|t| t.file == file).expect("an edit names a live table")
     }
@@ -339,6 +348,14 @@ mod tests {
     fn hot_tables_that_merge_are_neighbours() {
         let mut t = tables(&[(1, "a", "m"), (2, "c", "d"), (3, "a", "z")]);
         t.merge_hot(&[FileUid::from_raw(101), FileUid::from_raw(103)], &[table(4, "a", "z")]);
+    }
+
+    #[test]
+    fn a_promoted_table_lies_right_above_those_that_its_look_saw() {
+        let mut t = tables(&[(1, "a", "m"), (2, "c", "d"), (3, "a", "z")]);
+        t.add_above(Some(FileUid::from_raw(102)), table(4, "b", "c"));
+        t.add_above(None, table(5, "b", "c"));
+        assert_eq!(numbers(&t.hot), [5, 1, 2, 4, 3]);
     }
 
     #[test]

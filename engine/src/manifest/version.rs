@@ -85,6 +85,8 @@ pub enum Edit {
     TrimTable { tier: Tier, entry: TableEntry },
     /// Hot tables older than all others: what stayed of a run of the oldest ones. Their ranges are disjoint.
     AddOldest { entries: Vec<TableEntry> },
+    /// One more hot table: in age order right above `above`, or the oldest one. Raises the next table number likewise.
+    AddAbove { above: Option<FileUid>, entry: TableEntry },
     /// Hot tables that are neighbours in age, named oldest first, become others in the same place of the age order.
     MergeHot { old: Vec<FileUid>, new: Vec<TableEntry> },
 }
@@ -139,6 +141,7 @@ impl Version {
                 Edit::AddTable { tier, .. } => (1, 0, *tier),
                 Edit::DropTable { tier, .. } => (0, 1, *tier),
                 Edit::AddOldest { entries } => (entries.len(), 0, Tier::Hot),
+                Edit::AddAbove { .. } => (1, 0, Tier::Hot),
                 Edit::MergeHot { old, new } => (new.len(), old.len(), Tier::Hot),
                 _ => continue,
             };
@@ -215,6 +218,10 @@ impl Version {
             Edit::AddOldest { entries } => {
                 entries.iter().for_each(|entry| self.number(entry.number));
                 self.tables.add_oldest(&entries);
+            }
+            Edit::AddAbove { above, entry } => {
+                self.number(entry.number);
+                self.tables.add_above(above, entry);
             }
             Edit::MergeHot { old, new } => {
                 new.iter().for_each(|entry| self.number(entry.number));

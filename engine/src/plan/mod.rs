@@ -23,18 +23,23 @@
 //!
 //! # Promotion
 //! A promotion was planned when a reader found the key's newest version at LSN `L` in warm or cold. Since then the key may
-//! have been overwritten, deleted, or moved. So the executor looks it up again, **in the very version that the edit
-//! applies to** (no other edit comes between that look and the edit's effect) and copies only if the newest version found
-//! is still `L`, a value, and not in hot ([`promote::confirm`]). Then:
-//! 1. Hot holds no version of the key, by the search, which goes from the top and found `L` first, further down.
-//! 2. So the copy is the key's only version in hot, and its place in the age order could be any; it is the newest end.
-//! 3. Every version below is at most `L`, by the search. The copy is not older than any of them.
+//! have been overwritten, deleted, or moved. So the executor looks it up again once its job has begun, and copies only if
+//! the newest version found is still `L`, a value, and not in hot ([`promote::confirm`]). From that look until the edit is
+//! in effect no other job makes an edit, but flushes may. The copy goes **right above the hot tables that the look saw**,
+//! below those that were flushed since. Then:
+//! 1. None of the hot tables that the look saw holds a version of the key: the search goes from the top and found `L`
+//!    first, further down. No job has changed them since.
+//! 2. Hot tables that were flushed since hold versions that were in memory at the look. These are newer than all that was
+//!    in tables then, so newer than `L`, and they lie above the copy.
+//! 3. Every version below is at most `L`, by the search, and no job has changed warm or cold since.
 //! 4. Every version that memory holds is newer than all tables, so newer than `L`, and a later flush puts it above.
 //!
-//! Without looking again, 1 fails after an overwrite was flushed: an older version would lie above a newer one. If the look
-//! passed over tombstones, the copy would lie above the delete that ended it, and the key would be back. If it looked into
-//! an older version of the manifest, a tombstone could have been there, come down and be gone since: likewise. The copy
-//! and its original are the same version; where they meet in a merge they become one.
+//! So a flush between the look and the edit costs nothing: nothing has to be looked at again. Were the copy the newest hot
+//! table instead, it would lie above what was flushed meanwhile, perhaps a newer version or a delete. Without looking
+//! again, 1 fails after an overwrite was flushed. If the look passed over tombstones, the copy would lie above the delete
+//! that ended it, and the key would be back. If it looked into what was there before the job began, a tombstone could have
+//! been there, come down and be gone since: likewise. The copy and its original are the same version; where they meet in
+//! a merge they become one. A snapshot that sees `L` may read either; one that does not sees neither.
 //!
 //! # What may be dropped
 //! Readers are at the *floor* (the lower of the oldest snapshot and the durable watermark) or above. Of the versions of a
@@ -44,6 +49,7 @@ mod below;
 pub mod capacity;
 mod choose;
 pub mod flush;
+pub mod heat;
 mod job;
 pub mod promote;
 

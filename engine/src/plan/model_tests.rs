@@ -98,12 +98,24 @@ enum Bug {
     PromotionUnconfirmed,
     /// A promotion takes the newest value and does not see deletes.
     PromotionBlind,
+    /// What a promotion copied becomes the newest hot table.
+    PromotedNewest,
     /// A merge drops what snapshots need.
     SnapshotIgnored,
     /// A move leaves out a table below.
     LowerLeftOut,
     /// Moving a part of a table drops all of it.
     RestForgotten,
+}
+
+/// A job.
+#[derive(Debug)]
+struct UnderWay {
+    plan: Plan,
+    /// The floor when it began.
+    floor: u64,
+    /// Of a promotion what its look let pass, and the newest hot table then.
+    look: Option<(Content, Option<FileUid>)>,
 }
 
 /// How far jobs went.
@@ -133,7 +145,7 @@ struct World {
     now_ms: u64,
     barren: BTreeSet<FileUid>,
     wanted: Vec<Wanted>,
-    under_way: Option<(Plan, u64)>,
+    under_way: Option<UnderWay>,
     puts: Puts,
     counts: Counts,
 }
@@ -245,13 +257,27 @@ impl World {
     }
 
     fn plan(&mut self) {
-        if self.under_way.is_none() {
-            self.under_way = self.next().map(|plan| (plan, self.floor()));
+        if self.under_way.is_none()
+            && let Some(plan) = self.next()
+        {
+            self.begin(plan);
         }
     }
 
+    fn begin(&mut self, plan: Plan) {
+        let floor = self.floor();
+        let look = match &plan {
+            Plan::Promote(plan) => {
+                let above = self.version.tables.hot.last().map(|t| t.file);
+                Some((self.promote(&plan.wanted), above))
+            }
+            Plan::Merge(_) | Plan::Move(_) => None,
+        };
+        self.under_way = Some(UnderWay { plan, floor, look });
+    }
+
     fn finish(&mut self) {
-        let Some((plan, floor)) = self.under_way.take() else { return };
+        let Some(UnderWay { plan, floor, look }) = self.under_way.take() else { return };
         let floor = if self.bug == Bug::SnapshotIgnored { self.last() } else { floor };
         let mut new = self.new_tables();
         let edits = match plan {
@@ -273,10 +299,13 @@ impl World {
                 }
             }
             Plan::Move(plan) => self.do_move(plan, floor, &mut new),
-            Plan::Promote(plan) => {
-                let content = self.promote(&plan.wanted);
+            Plan::Promote(_) => {
+                let (content, mut above) = look.expect("a promotion begins with its look");
+                if self.bug == Bug::PromotedNewest {
+                    above = self.version.tables.hot.last().map(|t| t.file);
+                }
                 let table = write(&mut self.files, &mut new, content);
-                table.map_or(Vec::new(), promote::edits)
+                table.map_or(Vec::new(), |table| promote::edits(table, above))
             }
         };
         self.version = self.version.apply(&edits);
@@ -371,7 +400,7 @@ impl World {
         self.finish();
         let mut jobs = 0;
         while let Some(plan) = self.next() {
-            self.under_way = Some((plan, self.floor()));
+            self.begin(plan);
             self.finish();
             self.check();
             jobs += 1;
@@ -519,6 +548,7 @@ fn every_mistake_made_on_purpose_is_noticed() {
         Bug::TombstoneDropped,
         Bug::PromotionUnconfirmed,
         Bug::PromotionBlind,
+        Bug::PromotedNewest,
         Bug::SnapshotIgnored,
         Bug::LowerLeftOut,
         Bug::RestForgotten,

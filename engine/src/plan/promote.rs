@@ -1,8 +1,8 @@
 //! Moving up: entries that are read repeatedly are copied into hot. The rule and its proof are in [`super`].
 use super::Facts;
-use super::capacity::{Pressure, capacity, pressure, used};
+use super::capacity::{Pressure, Puts, capacity, pressure, used};
 use crate::config::Amount;
-use crate::ids::Lsn;
+use crate::ids::{FileUid, Lsn};
 use crate::manifest::{Edit, TableEntry, Tier};
 
 /// An entry that was read repeatedly.
@@ -51,8 +51,7 @@ pub enum Promotion {
     Leave,
 }
 
-/// Whether the version `planned` may be copied up, given the key's newest version as found in the very version of the
-/// manifest that the edit applies to.
+/// Whether the version `planned` may be copied up, given the key's newest version in tables as found since the job began.
 #[must_use]
 pub fn confirm(planned: Lsn, found: Option<Newest>) -> Promotion {
     match found {
@@ -61,17 +60,23 @@ pub fn confirm(planned: Lsn, found: Option<Newest>) -> Promotion {
     }
 }
 
-/// The copies as the newest table of hot.
+/// The copies as a hot table, right above `above`: the newest hot table that the look saw, if there was one.
 #[must_use]
-pub fn edits(table: TableEntry) -> Vec<Edit> {
-    vec![Edit::AddTable { tier: Tier::Hot, entry: table }]
+pub fn edits(table: TableEntry, above: Option<FileUid>) -> Vec<Edit> {
+    vec![Edit::AddAbove { above, entry: table }]
 }
 
 /// Which entries to copy up, most read first: as many as hot takes without coming under pressure, so that none is sent
-/// down for them.
+/// down for them, nor a put refused.
 pub(super) fn plan(f: &Facts<'_>) -> Option<PromotePlan> {
     let (o, tables) = (f.tiers.get(), &f.version.tables);
-    if o.promote_reads == 0 || tables.hot.len() >= o.hot_tables {
+    if o.promote_reads == 0 || f.wanted.is_empty() || f.puts != Puts::Fit {
+        return None;
+    }
+    // One hot table too many merges with its neighbour, which is not to be much for a few entries.
+    let merges = || tables.hot.last().is_some_and(|newest| newest.bytes <= o.table_bytes);
+    let crowded = tables.hot.len() > o.hot_tables || tables.hot.len() == o.hot_tables && !merges();
+    if crowded {
         return None;
     }
     let mut wanted: Vec<_> =
@@ -80,12 +85,14 @@ pub(super) fn plan(f: &Facts<'_>) -> Option<PromotePlan> {
     wanted.dedup_by(|a, b| a.key == b.key);
     let all = |hot: Amount| hot.plus(used(&tables.warm)).plus(used(&tables.cold));
     let most = Tier::ALL.into_iter().fold(Amount::default(), |sum, t| sum.plus(capacity(o, t)));
+    let most_of_quota = Amount { entries: 0, bytes: o.quota_bytes }.percent(o.high_percent).bytes;
     let mut hot = used(&tables.hot);
     let mut writes = 0;
     wanted.retain(|w| {
         let with = hot.plus(Amount { entries: 1, bytes: w.bytes });
         let calm = pressure(o, with, o.hot_capacity) == Pressure::Low
-            && pressure(o, all(with), most) < Pressure::High;
+            && pressure(o, all(with), most) < Pressure::High
+            && (o.quota_bytes == 0 || all(with).bytes < most_of_quota);
         let fits = calm && writes + w.bytes <= o.job_bytes;
         if fits {
             hot = with;

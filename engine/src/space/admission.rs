@@ -178,7 +178,7 @@ impl Incarnation {
         let under = self.layers.read().under.clone();
         let found = under.tables.find(self.reads(Use::Point), key, Lsn::from_raw(u64::MAX)).await;
         let found = found.map_err(|e| self.unreadable(e))?;
-        Ok((under.generation, found.map(|(lsn, value)| (lsn, value.is_some()))))
+        Ok((under.generation, found.map(|hit| (hit.lsn, hit.value.is_some()))))
     }
 
     fn over_budget(&self, bytes: u64) -> Error {

@@ -292,6 +292,7 @@ fn tick(space: &Arc<Incarnation>, rhythm: &mut Rhythm) {
         rhythm.synced_at = now;
         core.line.want_power(last);
     }
+    space.minute_passes(&mut core);
 }
 
 /// What a task of a space does.

@@ -7,7 +7,7 @@
 use super::change::{Refused, change_tables};
 use super::incarnation::{Core, Flushing, Incarnation, Phase, Preparing};
 use super::layers::Layers;
-use super::tables::KEEP;
+use super::tables::{KEEP, minute_ms};
 use crate::budget::Lender;
 use crate::env::IoError;
 use crate::error::{Error, ErrorKind};
@@ -270,8 +270,9 @@ async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> 
         let dead = version.segments.iter().filter(|s| s.number <= upto).map(|s| Edit::Drop { file: s.file });
         add.chain([Edit::Flush { last }]).chain(dead).collect()
     };
-    let install = |_: &mut Core, layers: &mut Layers| {
+    let install = |core: &mut Core, layers: &mut Layers| {
         layers.flushed(plan.memtables);
+        core.jobs.done.flushes += 1;
         layers.moved(&space.context.budget, bytes, 0);
     };
     change_tables(space, written, edits, install).await.map_err(Failure::Refused)
@@ -288,10 +289,8 @@ impl Incarnation {
         NewTable { number, id: TableId { origin: core.current.manifest.identity.uid, file } }
     }
 
-    /// Wall time to the minute, in milliseconds since the Unix epoch. It goes into manifests, and tells ages of hours and
-    /// days: what a space writes is not to depend on which millisecond its neighbours leave it.
+    /// Wall time as tables are aged with it.
     pub(super) fn wall_ms(&self) -> u64 {
-        let minutes = self.context.env.wall().as_secs() / 60;
-        minutes.saturating_mul(60_000)
+        minute_ms(&*self.context.env)
     }
 }

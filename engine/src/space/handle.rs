@@ -1,6 +1,7 @@
 //! The handle of an open space.
 use super::admission::{Admission, Attempt};
 use super::incarnation::{Incarnation, Phase};
+use super::jobs::JobCounts;
 use super::layers::Look;
 use super::scan::{Scan, Snapshot};
 use super::ticket::{Commit, Reached};
@@ -312,6 +313,12 @@ impl Space {
         Err(Error::rejected(Rejected::Precondition, format!("LSN {lsn} was never handed out"))
             .in_space(&self.incarnation.id)
             .expected(format!("an LSN up to {last}")))
+    }
+
+    /// What was done to its tables since this opening began.
+    #[must_use]
+    pub fn job_counts(&self) -> JobCounts {
+        self.incarnation.core().jobs.done
     }
 
     /// Bytes that this space's entries take in memory.

@@ -17,6 +17,7 @@ use crate::manifest::{Current, Edit, Version};
 use crate::memtable::Value;
 use crate::mutants;
 use crate::plan::flush::Throttle;
+use crate::plan::heat::Heat;
 use crate::recovery::{Dirs, Opened, RecoveryReport};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 use crate::wal::commit::{Job, Line, Moved, Room};
@@ -128,6 +129,10 @@ pub(crate) struct Incarnation {
     pub(crate) recovered: Lsn,
     core: Mutex<Core>,
     pub(crate) layers: RwLock<Layers>,
+    /// What is read below hot. No other lock is taken while this one is held.
+    pub(super) heat: Mutex<Heat>,
+    /// The minute in which a read last asked for jobs; see [`super::heat`].
+    pub(super) asked_ms: AtomicU64,
     /// Its part of the engine's block cache.
     pub(crate) cache: Partition,
     /// Whose turn it is to switch the manifest.
@@ -193,6 +198,8 @@ impl Incarnation {
             core: Mutex::new(core),
             cache,
             layers: RwLock::new(layers),
+            heat: Mutex::new(Heat::default()),
+            asked_ms: AtomicU64::new(0),
             switching: tokio::sync::Mutex::new(()),
             fenced_at: AtomicU64::new(u64::MAX),
         });
@@ -226,14 +233,20 @@ impl Incarnation {
 
     /// How its tables are read.
     pub(crate) fn reads(&self, by: Use) -> Reads<'_> {
-        Reads { dirs: &self.dirs, cache: &self.cache, by }
+        Reads { dirs: &self.dirs, cache: &self.cache, by, env: Some(&*self.context.env) }
     }
 
     /// What a reader at `lsn` sees of `key` in tables.
-    pub(crate) async fn get_in_tables(&self, under: &Under, key: &[u8], lsn: Lsn) -> Result<Option<Value>> {
-        let found =
-            under.tables.find(self.reads(Use::Point), key, lsn).await.map_err(|e| self.unreadable(e))?;
-        Ok(found.and_then(|(_, value)| value))
+    pub(crate) async fn get_in_tables(
+        self: &Arc<Self>,
+        under: &Under,
+        key: &[u8],
+        lsn: Lsn,
+    ) -> Result<Option<Value>> {
+        let found = under.tables.find(self.reads(Use::Point), key, lsn).await;
+        let Some(hit) = found.map_err(|e| self.unreadable(e))? else { return Ok(None) };
+        self.note_read(key, &hit);
+        Ok(hit.value)
     }
 
     /// What a reader is told of a table that could not be read.

@@ -7,6 +7,7 @@
 use super::change::{Refused, change_tables};
 use super::incarnation::{Core, Incarnation, Phase};
 use super::layers::{Layers, Under};
+use super::promote::promote;
 use super::tables::KEEP;
 use crate::env::{Dir, IoOp};
 use crate::error::{Error, ErrorKind};
@@ -17,7 +18,6 @@ use crate::plan::{self, Facts, Plan};
 use crate::table::Readers;
 use crate::work::{Input, Namer, SHAPES, Target};
 use crate::work::{NewTable, Written, merge, moves};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,26 @@ pub(crate) struct Jobs {
     pub(crate) failed: Option<(Error, Duration)>,
     /// Nothing was to be done when it was asked last, and nothing has changed since.
     rests: bool,
+    pub(super) done: JobCounts,
+}
+
+/// What was done to the tables of a space since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JobCounts {
+    /// Memtables, or several at once, that became hot tables.
+    pub flushes: u64,
+    /// Hot tables that became one.
+    pub merges: u64,
+    /// Moves of data from one tier to the next lower one, and tables of these written anew.
+    pub moves: u64,
+    /// Hot tables made of entries that were read repeatedly below.
+    pub promotions: u64,
+    /// Entries in them.
+    pub entries_promoted: u64,
+    /// Entries that were to be promoted and were not: overwritten, deleted or moved meanwhile.
+    pub entries_left: u64,
+    /// A table of promoted entries is written, and the manifest does not name it yet.
+    pub promoting: bool,
 }
 
 impl Jobs {
@@ -41,7 +61,7 @@ impl Jobs {
         self.failed.as_ref().is_some_and(|(_, at)| *at < Duration::MAX)
     }
 
-    /// Tables have changed: there may be something to do.
+    /// Tables have changed, or time has passed, or an entry is wanted in hot: there may be something to do.
     pub(super) fn look_again(&mut self) {
         self.rests = false;
     }
@@ -58,16 +78,22 @@ impl Incarnation {
         if std::mem::replace(&mut core.barren_at, floor) != floor {
             core.barren.clear();
         }
+        let (tiers, now_ms) = (self.context.config.tiers(), self.wall_ms());
+        let wanted = self.heat.lock().wanted(tiers.get(), now_ms);
+        let accessed = self.layers.read().under.tables.accessed();
         let next = plan::next(&Facts {
             version: &core.current.manifest.version,
-            tiers: self.context.config.tiers(),
-            now_ms: self.wall_ms(),
-            accessed: &BTreeMap::new(),
+            tiers,
+            now_ms,
+            accessed: &accessed,
             barren: &core.barren,
             floor,
-            wanted: &[],
+            wanted: &wanted,
             puts: core.quota.puts(),
         });
+        if matches!(next, Some(Plan::Promote(_))) {
+            self.heat.lock().began(now_ms);
+        }
         core.jobs.rests = next.is_none();
         core.jobs.under_way = next.is_some();
         next
@@ -75,7 +101,7 @@ impl Incarnation {
 }
 
 /// Why a job came to nothing.
-enum Failure {
+pub(super) enum Failure {
     /// Nothing named its files. Trying again later is safe.
     Abandoned(Error),
     Refused(Refused),
@@ -114,9 +140,14 @@ pub(super) async fn work(space: Arc<Incarnation>, plan: Plan) {
             None
         }
     };
-    let failed = failed.map(|error| error.in_space(&space.id));
+    let mut failed = failed.map(|error| error.in_space(&space.id));
     if let Some(error) = &failed {
         tracing::warn!(space = %space.id, error = %error, "a job over tables failed; it is tried again");
+    }
+    if let Plan::Promote(plan) = &plan {
+        // Copied or not: only further reads bring these up again, and nothing else waits for them.
+        space.heat.lock().forget(&plan.wanted);
+        failed = None;
     }
     core.room.changed(failed.clone(), &mut wakers);
     core.jobs.failed = failed.map(|error| {
@@ -159,7 +190,11 @@ async fn run(space: &Arc<Incarnation>, plan: &Plan) -> Result<(), Failure> {
                 vec![Edit::MergeHot { old: plan.inputs.clone(), new: new.clone() }]
             };
             let barren: Vec<_> = new.iter().map(|entry| entry.file).filter(|_| barren).collect();
-            put_in_effect(space, edits, |core| core.barren.extend(barren), written).await
+            let install = |core: &mut Core| {
+                core.jobs.done.merges += 1;
+                core.barren.extend(barren);
+            };
+            put_in_effect(space, edits, install, written).await
         }
         Plan::Move(plan) => {
             let upper = inputs(space, &under, plan.from, &plan.upper).await?;
@@ -171,19 +206,23 @@ async fn run(space: &Arc<Incarnation>, plan: &Plan) -> Result<(), Failure> {
                 assert!(plan.applies_to(version), "only one job takes tables away");
                 plan.edits(version, done.moved)
             };
-            put_in_effect(space, edits, |core| core.barren.extend(kept), done.tables).await
+            let install = |core: &mut Core| {
+                core.jobs.done.moves += 1;
+                core.barren.extend(kept);
+            };
+            put_in_effect(space, edits, install, done.tables).await
         }
-        Plan::Promote(_) => unreachable!("nothing is wanted in hot"),
+        Plan::Promote(plan) => promote(space, plan, &under, &mut target).await,
     }
 }
 
 async fn put_in_effect(
     space: &Arc<Incarnation>,
     edits: impl FnOnce(&Core) -> Vec<Edit> + Send,
-    barren: impl FnOnce(&mut Core) + Send,
+    note: impl FnOnce(&mut Core) + Send,
     written: Vec<Written>,
 ) -> Result<(), Failure> {
-    let install = |core: &mut Core, _: &mut Layers| barren(core);
+    let install = |core: &mut Core, _: &mut Layers| note(core);
     change_tables(space, written, edits, install).await.map_err(Failure::Refused)
 }
 

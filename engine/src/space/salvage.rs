@@ -49,7 +49,7 @@ pub(crate) async fn salvage(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Salvage
     let unreadable = |failure| Error::from(failure).in_space(id);
     let mut entries = BTreeMap::new();
     let nothing = Cache::new(0, 0).partition();
-    let reads = Reads { dirs: &dirs, cache: &nothing, by: Use::Scan };
+    let reads = Reads { dirs: &dirs, cache: &nothing, by: Use::Scan, env: None };
     while walk.peek(reads).await.map_err(unreadable)?.is_some() {
         let value = walk.value().await.map_err(unreadable)?;
         entries.extend(walk.skip().map(|key| (key.to_vec(), value)));

@@ -1,10 +1,12 @@
 //! The tables of a space as its readers have them: which there are, and those of them that are open.
 use crate::cache::{Partition, Use};
+use crate::env::Env;
 use crate::ids::{FileUid, Lsn};
 use crate::manifest::{TableEntry, Tables, Tier};
 use crate::memtable::Value;
 use crate::recovery::Dirs;
-use crate::table::{Found, Keep, Loaded, Lookup, Need, Slot, Step};
+use crate::sync::{AtomicU64, Ordering};
+use crate::table::{Found, Keep, Loaded, Lookup, Need, Priority, Slot, Step};
 use crate::work::Failure;
 use crate::work::table::{OpenTable, open, read_piece, read_value};
 use std::collections::BTreeMap;
@@ -20,9 +22,16 @@ pub(crate) struct Reads<'a> {
     pub(crate) dirs: &'a Dirs,
     pub(crate) cache: &'a Partition,
     pub(crate) by: Use,
+    /// Whose clock says when tables are read; what nobody serves from has none.
+    pub(crate) env: Option<&'a dyn Env>,
 }
 
 impl Reads<'_> {
+    /// Wall time as tables are aged with it; see [`minute_ms`].
+    pub(crate) fn minute_ms(&self) -> u64 {
+        self.env.map_or(0, minute_ms)
+    }
+
     /// A piece of a table, from the cache or from the file.
     pub(crate) async fn fetch(&self, open: &OpenTable, need: Need) -> Result<Loaded, Failure> {
         let (file, offset) = (open.table.id().file, need.handle.offset);
@@ -40,16 +49,55 @@ impl Reads<'_> {
 pub(crate) struct LiveTable {
     pub(crate) entry: TableEntry,
     tier: Tier,
-    opened: Arc<OnceCell<OpenTable>>,
+    file: Arc<LiveFile>,
+}
+
+/// What stays of a live table while versions come and go, also if less and less of it counts.
+#[derive(Debug, Default)]
+struct LiveFile {
+    opened: OnceCell<OpenTable>,
+    /// When it was last read, as far as this opening knows; 0 is never. Wall time in milliseconds since the Unix epoch.
+    accessed_ms: AtomicU64,
+}
+
+/// What a lookup found in tables.
+#[derive(Debug, Clone)]
+pub(crate) struct Hit {
+    pub(crate) tier: Tier,
+    pub(crate) lsn: Lsn,
+    pub(crate) priority: Priority,
+    /// `None` is a delete.
+    pub(crate) value: Option<Value>,
+    /// When it was found: [`minute_ms`].
+    pub(crate) at_ms: u64,
+}
+
+/// Wall time to the minute, in milliseconds since the Unix epoch. It goes into manifests, and tells ages of hours and
+/// days: what a space writes is not to depend on which millisecond its neighbours leave it.
+pub(crate) fn minute_ms(env: &dyn Env) -> u64 {
+    (env.wall().as_secs() / 60).saturating_mul(60_000)
 }
 
 impl LiveTable {
     /// The table, opened.
     pub(crate) async fn open(&self, dirs: &Dirs) -> Result<&OpenTable, Failure> {
         let opened = self
+            .file
             .opened
             .get_or_try_init(|| async { open(dirs.tier(self.tier).await?, &self.entry, KEEP).await });
         opened.await
+    }
+
+    /// Notes that it was read.
+    pub(crate) fn touch(&self, now_ms: u64) {
+        // Most of the time nothing is written, so that readers do not take the line from one another.
+        if self.file.accessed_ms.load(Ordering::Relaxed) != now_ms {
+            self.file.accessed_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    fn accessed_ms(&self) -> Option<u64> {
+        Some(self.file.accessed_ms.load(Ordering::Relaxed)).filter(|&at| at > 0)
     }
 }
 
@@ -70,8 +118,8 @@ impl LiveTables {
         let live = |tier, entry: &TableEntry| match old.get(&entry.file) {
             Some(old) if old.entry == *entry && old.tier == tier => Arc::clone(old),
             old => {
-                let opened = old.filter(|old| old.tier == tier).map(|old| old.opened.clone());
-                Arc::new(LiveTable { entry: entry.clone(), tier, opened: opened.unwrap_or_default() })
+                let file = old.filter(|old| old.tier == tier).map(|old| old.file.clone());
+                Arc::new(LiveTable { entry: entry.clone(), tier, file: file.unwrap_or_default() })
             }
         };
         let tier = |tier: Tier| tables.tier(tier).iter().map(move |entry| live(tier, entry));
@@ -94,12 +142,17 @@ impl LiveTables {
     pub(crate) fn adopt(&self, file: FileUid, table: OpenTable) {
         if let Some(live) = self.iter().find(|t| t.entry.file == file) {
             // If a reader was faster, both are the same.
-            let _ = live.opened.set(table);
+            let _ = live.file.opened.set(table);
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.iter().next().is_none()
+    }
+
+    /// When each of them was last read, those that were.
+    pub(crate) fn accessed(&self) -> BTreeMap<FileUid, u64> {
+        self.iter().filter_map(|t| Some((t.entry.file, t.accessed_ms()?))).collect()
     }
 
     fn iter(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
@@ -124,12 +177,7 @@ impl LiveTables {
     }
 
     /// The newest version of `key` in tables that a reader at `lsn` sees, `None` for its value if it is a delete.
-    pub(crate) async fn find(
-        &self,
-        reads: Reads<'_>,
-        key: &[u8],
-        lsn: Lsn,
-    ) -> Result<Option<(Lsn, Option<Value>)>, Failure> {
+    pub(crate) async fn find(&self, reads: Reads<'_>, key: &[u8], lsn: Lsn) -> Result<Option<Hit>, Failure> {
         let mut lookup = Lookup::new(key, lsn);
         for live in self.of_key(key) {
             let open = live.open(reads.dirs).await?;
@@ -144,11 +192,14 @@ impl LiveTables {
                     }
                 }
             };
-            match found {
-                Found::Put { lsn, value, .. } => return Ok(Some((lsn, Some(value_of(open, value).await?)))),
-                Found::Delete { lsn } => return Ok(Some((lsn, None))),
-                Found::Absent => {}
-            }
+            let (lsn, priority, value) = match found {
+                Found::Put { lsn, priority, value } => (lsn, priority, Some(value_of(open, value).await?)),
+                Found::Delete { lsn } => (lsn, Priority::default(), None),
+                Found::Absent => continue,
+            };
+            let at_ms = reads.minute_ms();
+            live.touch(at_ms);
+            return Ok(Some(Hit { tier: live.tier, lsn, priority, value, at_ms }));
         }
         Ok(None)
     }

@@ -8,7 +8,6 @@ use crate::ids::Lsn;
 use crate::key::Key;
 use crate::limits::HIDDEN_STEPS;
 use crate::memtable::{Direction, Hidden, Stretch, Value};
-use crate::recovery::Dirs;
 use crate::table::{Bounded, Cursor, Damage, Extent, Merge, MergeStep, Slot};
 use crate::work::{Failure, OpenTable};
 use std::sync::Arc;
@@ -79,7 +78,7 @@ impl Walk {
         while self.head.is_none() {
             if self.window.is_none() {
                 let Some(start) = &self.next else { return Ok(None) };
-                let window = self.open(reads.dirs, start.as_deref()).await?;
+                let window = self.open(reads, start.as_deref()).await?;
                 self.next = window.end.clone().map(Some);
                 self.window = Some(window);
             }
@@ -121,11 +120,12 @@ impl Walk {
         self.head.take().map(|entry| entry.key)
     }
 
-    async fn open(&self, dirs: &Dirs, start: Option<&[u8]>) -> Result<Window, Failure> {
+    async fn open(&self, reads: Reads<'_>, start: Option<&[u8]>) -> Result<Window, Failure> {
         let (live, end) = self.tables(start);
         let (mut tables, mut sources, mut tombstones) = (Vec::new(), Vec::new(), Vec::new());
         for live in live {
-            let open = live.open(dirs).await?.clone();
+            let open = live.open(reads.dirs).await?.clone();
+            live.touch(reads.minute_ms());
             let range = &live.entry.range;
             let (lower, upper) = (range.lower().to_vec().into(), range.upper().map(|u| u.to_vec().into()));
             let parts = open.table.extent().tombstones().iter();

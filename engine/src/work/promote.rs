@@ -3,7 +3,7 @@ use super::Failure;
 use super::copy::Target;
 use super::write::Written;
 use crate::manifest::Tier;
-use crate::plan::promote::{Newest, PromotePlan, Promotion, confirm};
+use crate::plan::promote::{Newest, PromotePlan, Promotion, Wanted, confirm};
 use crate::table::{Body, Entry, Priority};
 use bytes::Bytes;
 use std::fmt::Debug;
@@ -22,15 +22,25 @@ pub struct Seen {
 /// The answer of a [`Look`].
 pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Option<Seen>, Failure>> + Send + 'a>>;
 
-/// Looks for the newest version of keys in one version of a space: **that which the promotion's edit applies to**. From
-/// the first look until the edit is in effect no other edit may come.
+/// Looks for the newest version of keys in the tables of one version of a space: of that to which the promotion's edit
+/// applies, but for hot tables that flushes add meanwhile. From the first look until the edit is in effect no other edit
+/// may come.
 pub trait Look: Debug + Send {
     /// From the top: hot from the newest table on, warm, cold. Deletes, also of ranges, are versions.
-    fn newest<'a>(&'a mut self, key: &'a [u8]) -> Looking<'a>;
+    fn newest<'a>(&'a mut self, wanted: &'a Wanted) -> Looking<'a>;
 }
 
-/// Looks again for every entry that is wanted and writes those that are still the newest into one hot table. `None` if
-/// there are none. Its name is durable. `now_ms` is wall time, since the Unix epoch: the entries were just read.
+/// What a promotion wrote.
+#[derive(Debug)]
+pub struct Promoted {
+    /// The copies, in a hot table whose name is durable; `None` if there are none.
+    pub table: Option<Written>,
+    /// Entries that were not copied: overwritten, deleted, or gone up or down since.
+    pub left: u64,
+}
+
+/// Looks again for every entry that is wanted and writes those that are still the newest into one hot table. `now_ms` is
+/// wall time, since the Unix epoch: the entries were just read.
 ///
 /// # Errors
 /// Of a look, or of writing the table; nothing is left of it then, as far as that went.
@@ -39,23 +49,25 @@ pub async fn run(
     look: &mut dyn Look,
     target: &mut Target<'_>,
     now_ms: u64,
-) -> Result<Option<Written>, Failure> {
+) -> Result<Promoted, Failure> {
     let mut wanted: Vec<_> = plan.wanted.iter().collect();
     wanted.sort_by(|a, b| a.key.cmp(&b.key));
     wanted.dedup_by(|a, b| a.key == b.key);
     let mut writer = target.begin(Tier::Hot);
+    let mut left = 0;
     for wanted in wanted {
-        let seen = look.newest(&wanted.key).await?;
+        let seen = look.newest(wanted).await?;
         let Some(seen) = seen.filter(|s| confirm(wanted.lsn, Some(s.newest)) == Promotion::Copy) else {
+            left += 1;
             continue;
         };
         let body = Body::Put(&seen.value);
         writer.add(Entry { key: &wanted.key, lsn: seen.newest.lsn, priority: seen.priority, body });
         writer.drain().await?;
     }
-    let written = writer.finish(now_ms, target.keep).await?;
-    if written.is_some() {
+    let table = writer.finish(now_ms, target.keep).await?;
+    if table.is_some() {
         target.sync(Tier::Hot).await?;
     }
-    Ok(written)
+    Ok(Promoted { table, left })
 }
