@@ -85,13 +85,17 @@ pub fn draw(seed: u64) -> Run {
     if Draw::new(mix(seed, 0xD0_2E)).chance(1, 10) {
         drowsy(&mut run, &mut swarm);
     }
+    let is_heated = Draw::new(mix(seed, 0x4EA7)).chance(1, 6);
+    if is_heated {
+        heated(&mut run, &mut swarm);
+    }
     if Draw::new(mix(seed, 0xB16)).chance(1, 30) {
         // Values that alone are more than the memory for all.
         run.options.memory_budget = 64 * 1024;
         swarm.value_max = 80_000;
     }
     let acts = d.within(2, 4);
-    let ops = d.within(200, 260) / acts + 1;
+    let ops = d.within(200, 260) * if is_heated { 3 } else { 1 } / acts + 1;
     let nested_in = d.below(acts);
     for act in 0..acts {
         let closes = act != nested_in && d.chance(if swarm.damage { 2 } else { 1 }, 4);
@@ -249,6 +253,11 @@ fn tiers(seed: u64) -> TierOptions {
     if d.chance(1, 8) && tiers.warm_capacity.entries < 100 {
         tiers.cold_capacity.entries = tiers.warm_capacity.entries.max(d.pick(&[10, 25, 40]));
     }
+    // The clock jumps by days.
+    let mut d = Draw::new(mix(seed, 0x9207));
+    tiers.promote_reads = d.pick(&[1, 1, 2, 3]);
+    tiers.promote_window_s = d.pick(&[86_400, 30 * 86_400, 30 * 86_400]);
+    (tiers.hot_age_s, tiers.warm_age_s) = d.pick(&[(86_400, 7 * 86_400), (86_400, 2 * 86_400), (0, 0)]);
     tiers
 }
 
@@ -391,6 +400,28 @@ fn drowsy(run: &mut Run, swarm: &mut Swarm) {
     swarm.value_max = 6000;
     swarm.pause_max = 4;
     swarm.ops = vec![0, 0, 2, 2, 5, 17, 17];
+}
+
+/// Few spaces, few keys that are read more than written, tiny memtables, and tables that come of age with every jump of the clock:
+/// so that entries are promoted while newer versions and deletes of them are on their way down.
+fn heated(run: &mut Run, swarm: &mut Swarm) {
+    let mut d = Draw::new(mix(run.seed, 0x4EA8));
+    run.spaces.truncate(d.within(1, 3) as usize);
+    let tiers = &mut run.options.tiers;
+    tiers.memtable_bytes = d.pick(&[256, 512, 1024]);
+    tiers.hot_tables = d.pick(&[2, 4, 8]);
+    tiers.hot_capacity.entries = d.pick(&[6, 10, 10, 40]);
+    tiers.warm_capacity.entries = 1_000_000;
+    tiers.cold_capacity.entries = 10_000_000;
+    tiers.quota_bytes = 0;
+    (tiers.hot_age_s, tiers.warm_age_s) = d.pick(&[(86_400, 0), (86_400, 86_400), (86_400, 2 * 86_400)]);
+    tiers.promote_reads = d.pick(&[1, 1, 2]);
+    tiers.promote_window_s = 30 * 86_400;
+    run.options.memory_budget = 1 << 30;
+    swarm.value_max = d.pick(&[16, 200]);
+    swarm.keys = d.pick(&[8, 20]);
+    swarm.pause_max = d.pick(&[30, 100]);
+    swarm.ops = vec![0, 0, 1, 2, 5, 5, 5, 5, 5, 6, 9, 11, 17, 17];
 }
 
 fn clients(d: &mut Draw, swarm: &mut Swarm, run: &mut Run, ops: u64) {

@@ -7,6 +7,7 @@ use crate::model::{Existence, Harm};
 use crate::plan::{self, At, DamageKind, End, Errors, How, Junk, Op, Opening, Run, Step};
 use crate::probe::{Probe, Probes};
 use crate::story::{Doing, Story};
+use crate::work::Work;
 use bulkhead::env::{Env, IoOp, Owner};
 use bulkhead::{Engine, ErrorKind, RecoveryStatus, SpaceState};
 use bulkhead_fault_injection::decide::mix;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub struct Report {
     pub failure: Option<Failure>,
     pub operations: u64,
+    pub work: Work,
     pub ios: u64,
     pub crashes: u64,
     pub nested: u64,
@@ -108,11 +110,12 @@ impl Execution {
         let mut lost = 0;
         for i in 0..story.len() {
             lost += story.model(i).lost;
-            story.model(i).handle = None;
+            story.replace_handle(&mut story.model(i), None);
         }
         Report {
             failure: shared.failure,
             operations: shared.operations,
+            work: shared.work,
             ios: story.world.ios(),
             crashes: self.crashes,
             nested: self.nested,
@@ -252,7 +255,7 @@ impl Execution {
         let before = checks.then(|| world.fingerprint(""));
         *story.engine() = None;
         for i in 0..story.len() {
-            story.model(i).handle = None;
+            story.replace_handle(&mut story.model(i), None);
         }
         machine.kill().await;
         if before.is_some_and(|before| before != world.fingerprint("")) {

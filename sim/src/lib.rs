@@ -41,6 +41,8 @@ pub mod repro;
 pub mod story;
 #[cfg(madsim)]
 pub mod summary;
+#[cfg(madsim)]
+pub mod work;
 
 #[cfg(madsim)]
 pub use hunt::{Hunt, run_seeds};

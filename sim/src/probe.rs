@@ -81,6 +81,12 @@ probes! {
     RangeDeleteMoved = "range-delete-moved-down";
     /// A key was read whose value lies in a table, and which a newer range delete covers.
     RangeDeleteCovers = "range-delete-covers-lower-tier-read";
+    /// An opening copied entries up into hot.
+    Promoted = "promoted";
+    /// An entry that was to be promoted was overwritten, deleted or moved before.
+    PromotionLeft = "promotion left";
+    /// A table of promoted entries was written, and the manifest did not name it yet.
+    PromotionNotNamed = "crash before a promotion was named";
     Busy = "busy";
     /// A put was refused since its space was full.
     Full = "put refused by a limit";

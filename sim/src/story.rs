@@ -3,6 +3,7 @@ use crate::failure::{Failure, Guarantee};
 use crate::model::{Existence, Harm, Made, Model, State, Struck};
 use crate::plan::{Run, key_bytes};
 use crate::probe::{Probe, Probes};
+use crate::work::Work;
 use bulkhead::env::IoOp;
 use bulkhead::{
     Engine, Error, ErrorKind, Outcome, RecoveryStatus, Rejected, Snapshot, Space, SpaceState, Value,
@@ -28,6 +29,7 @@ pub struct Shared {
     pub failure: Option<Failure>,
     pub probes: Probes,
     pub operations: u64,
+    pub work: Work,
     pub power_acknowledged: u64,
     /// Deletions of spaces that were acknowledged.
     pub deletions: u64,
@@ -239,7 +241,7 @@ impl Story {
             }
         }
         model.existence = Existence::Certain;
-        model.handle = Some(handle.clone());
+        self.replace_handle(model, Some(handle.clone()));
         model.opening += 1;
         model.strikes = strikes;
         model.in_tables = if report.tables > 0 && report.commits == 0 { k.raw() } else { 0 };

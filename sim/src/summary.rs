@@ -2,6 +2,7 @@
 use crate::execute::Report;
 use crate::failure::{Failure, Guarantee};
 use crate::probe::{Probe, Probes};
+use crate::work::Work;
 use bulkhead_fault_injection::{FaultKind, Tally};
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 pub struct Summary {
     pub seeds: u64,
     pub operations: u64,
+    pub work: Work,
     pub ios: u64,
     pub crashes: u64,
     pub nested: u64,
@@ -94,6 +96,7 @@ impl Summary {
     /// Adds one run.
     pub fn add(&mut self, report: &Report) {
         self.operations += report.operations;
+        self.work.add(report.work);
         self.ios += report.ios;
         self.crashes += report.crashes;
         self.nested += report.nested;
@@ -119,6 +122,7 @@ impl Summary {
     pub fn merge(&mut self, other: Summary) {
         self.seeds += other.seeds;
         self.operations += other.operations;
+        self.work.add(other.work);
         self.ios += other.ios;
         self.crashes += other.crashes;
         self.nested += other.nested;
@@ -187,7 +191,7 @@ impl Summary {
         let drawn = self.faults.values().filter(|t| t.drawn > 0).count();
         format!(
             "seeds={} ops={} ios={} crashes={} nested={} spaces_mean={:.1} spaces_max={} power_acked={} \
-             lost_unacked={} deletions={} faults={effective}/{drawn} iso_pairs={} probes={}/{} violations={} secs={:.1} config={}",
+             lost_unacked={} flushes={} merges={} moves={} promotions={} deletions={} faults={effective}/{drawn} iso_pairs={} probes={}/{} violations={} secs={:.1} config={}",
             self.seeds,
             self.operations,
             self.ios,
@@ -197,6 +201,10 @@ impl Summary {
             self.spaces_max,
             self.power_acknowledged,
             self.lost_unacknowledged,
+            self.work.flushes,
+            self.work.merges,
+            self.work.moves,
+            self.work.promotions,
             self.deletions,
             self.isolation_pairs,
             self.probes.reached(),
