@@ -142,7 +142,7 @@ fn rewrite(tables: &[Cached], shape: Shape) -> u64 {
     });
     let merge = Merge::new(Direction::Ascending, sources.collect());
     let mut rewrite = Rewrite::new(merge, Vec::new(), Readers::new(Vec::new(), Lsn::from_raw(u64::MAX)));
-    let pace = Pace { drain: 1 << 20, table: 64 << 20 };
+    let pace = Pace { drain: 1 << 20, table: 64 << 20, extent: 1 << 20 };
     let (mut builder, mut written) = (TableBuilder::new(id(1000), shape), 0);
     loop {
         match rewrite.step(&mut builder, pace, &Below::Nothing).unwrap() {

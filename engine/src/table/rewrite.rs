@@ -57,6 +57,8 @@ pub struct Pace {
     pub drain: usize,
     /// Bytes of blocks and values after which a table ends.
     pub table: u64,
+    /// Bytes of range tombstones after which it ends; those that reach beyond its end are in the next one too.
+    pub extent: usize,
 }
 
 /// Which keys are copied.
@@ -139,6 +141,8 @@ pub struct Rewrite {
     deletes: Vec<(Lsn, Priority)>,
     /// The first key of the table being built; range tombstones in front of it went into the tables before.
     from: Bytes,
+    /// Where the table being built has as many range tombstones as one should, once that was looked for.
+    fills: Option<Option<Bytes>>,
     awaiting: Option<Apart>,
 }
 
@@ -162,6 +166,7 @@ impl Rewrite {
             newer: None,
             deletes: Vec::new(),
             from: Bytes::new(),
+            fills: None,
             awaiting: None,
         }
     }
@@ -175,7 +180,7 @@ impl Rewrite {
     /// The same with no range tombstones but `written` in its output. All of them count for what stays.
     #[must_use]
     pub fn writing(mut self, written: Vec<RangeTombstone>) -> Rewrite {
-        self.written = Some(written);
+        self.written = Some(Extent::new(None, written).tombstones().to_vec());
         self
     }
 
@@ -236,6 +241,10 @@ impl Rewrite {
             match self.merge.state() {
                 MergeStep::Need { source, need } => return Ok(Progress::Need { source, need }),
                 MergeStep::End => {
+                    if let Some(cut) = self.cut_between(None, pace) {
+                        self.cut_at(builder, cut, lower);
+                        return Ok(Progress::Cut);
+                    }
                     let from = std::mem::take(&mut self.from);
                     self.put_ranges(builder, &from, None, lower);
                     return Ok(Progress::Done);
@@ -262,13 +271,19 @@ impl Rewrite {
     /// Goes on to the next key, unless the table ends in front of it.
     fn begin_key(&mut self, builder: &mut TableBuilder, pace: Pace, lower: &dyn Lower) -> Option<Progress> {
         let view = self.merge.view().expect("the merge stands at an entry");
+        if let Some(cut) = self.cut_between(Some(Bytes::copy_from_slice(view.key)), pace) {
+            self.cut_at(builder, cut, lower);
+            return Some(Progress::Cut);
+        }
+        let view = self.merge.view().expect("the merge stands at an entry");
         let upper = self.merge.current().is_some_and(|source| source < self.choice.upper);
         let full = self
             .choice
             .most
             .filter(|_| upper && self.begun)
             .is_some_and(|most| self.copied.values >= most.values || self.copied.bytes >= most.bytes);
-        let long = builder.len() >= pace.table || builder.is_full();
+        let fills = self.fills.as_ref().and_then(Option::as_ref).is_some_and(|at| at[..] <= *view.key);
+        let long = builder.len() >= pace.table || builder.is_full() || fills;
         let cut = ((long || full) && self.newer.is_some() && KeyRange::may_cut(&self.key, view.key))
             .then(|| Bytes::copy_from_slice(KeyRange::lower_bound(view.key)));
         self.takes = !upper || self.takes_upper(view);
@@ -278,13 +293,42 @@ impl Rewrite {
         self.newer = None;
         self.deletes.clear();
         let cut = cut?;
-        let from = std::mem::replace(&mut self.from, cut.clone());
-        self.put_ranges(builder, &from, Some(&cut), lower);
+        self.cut_at(builder, cut.clone(), lower);
         if full {
             self.stop = Some(cut);
             return Some(Progress::Stop);
         }
         Some(Progress::Cut)
+    }
+
+    /// Where the table has to end for its range tombstones, between the key copied last and `next`, if that may be.
+    fn cut_between(&mut self, next: Option<Bytes>, pace: Pace) -> Option<Bytes> {
+        if self.fills.is_none() {
+            self.fills = Some(self.fills(pace.extent));
+        }
+        let at = self.fills.as_ref()?.as_ref()?;
+        let cut = KeyRange::lower_bound(at);
+        let behind = self.key.is_empty() || KeyRange::may_cut(&self.key, at);
+        let fits = next.is_none_or(|next| *at <= next) && behind && *cut > self.from[..];
+        fits.then(|| Bytes::copy_from_slice(cut))
+    }
+
+    /// Where range tombstones from `from` on are more than `most` bytes, if another one begins there.
+    fn fills(&self, most: usize) -> Option<Bytes> {
+        let mut bytes = 0;
+        let all = self.written.as_deref().unwrap_or(self.ranges.tombstones());
+        all.iter().filter_map(|t| t.clipped(&self.from, None)).find_map(|part| {
+            let full = bytes >= most && part.start > self.from;
+            bytes += part.encoded_len();
+            full.then_some(part.start)
+        })
+    }
+
+    /// Ends the table at `cut`.
+    fn cut_at(&mut self, builder: &mut TableBuilder, cut: Bytes, lower: &dyn Lower) {
+        let from = std::mem::replace(&mut self.from, cut.clone());
+        self.put_ranges(builder, &from, Some(&cut), lower);
+        self.fills = None;
     }
 
     /// Whether the versions in upper sources of a key, of which `newest` is the newest, are taken.

@@ -58,7 +58,8 @@ fn rewrite(inputs: &[Content], readers: Readers, lower: &dyn Lower, table: u64) 
     let merge = Merge::new(Direction::Ascending, sources.collect());
     let ranges = inputs.iter().flat_map(|c| c.ranges.clone()).collect();
     let mut rewrite = Rewrite::new(merge, ranges, readers);
-    let pace = Pace { drain: 100, table };
+    // Few enough that some tables end for their range tombstones.
+    let pace = Pace { drain: 100, table, extent: 1 + table as usize / 8 };
     let (mut outputs, mut file) = (Vec::new(), Vec::new());
     let mut builder = TableBuilder::new(id(), TINY);
     loop {
@@ -147,6 +148,32 @@ fn keys(contents: &[Content]) -> Vec<Vec<u8>> {
     keys.sort();
     keys.dedup();
     keys
+}
+
+/// So many range deletes lie in one stretch that no table could hold them all, with hardly a key between them.
+#[test]
+fn tables_end_where_they_have_as_many_range_tombstones_as_they_should() {
+    let range = |n: u64| RangeTombstone {
+        start: format!("{n:04}").into_bytes().into(),
+        end: Some(format!("{n:04}x").into_bytes().into()),
+        lsn: Lsn::from_raw(1000 + n),
+    };
+    let content = Content {
+        versions: vec![(b"0030".to_vec(), 1, Some(vec![1])), (b"0555".to_vec(), 2, Some(vec![2]))],
+        ranges: (0..500).map(range).collect(),
+    };
+    let readers = Readers::new(vec![Lsn::from_raw(5)], Lsn::from_raw(2000));
+    let outputs = rewrite(std::slice::from_ref(&content), readers, &Below::MayHold, 8 * 400);
+    let each = range(0).encoded_len();
+    assert!(outputs.len() >= 500 * each / 450, "{} tables", outputs.len());
+    for output in &outputs {
+        let bytes: usize = output.ranges.iter().map(RangeTombstone::encoded_len).sum();
+        assert!(bytes <= 401 + each, "{bytes} bytes of range tombstones in one table");
+    }
+    let all: Vec<_> = outputs.iter().flat_map(|o| o.ranges.clone()).collect();
+    assert!(all == content.ranges, "each of them once, in order");
+    let versions: Vec<_> = outputs.into_iter().flat_map(|o| o.versions).collect();
+    assert_eq!(versions, content.versions);
 }
 
 proptest! {

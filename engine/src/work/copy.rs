@@ -4,7 +4,7 @@ use super::write::{NewTable, TableWriter, Written, sync_dir};
 use super::{Failure, yield_now};
 use crate::env::Dir;
 use crate::key::KeyRange;
-use crate::limits::TABLE_CHUNK;
+use crate::limits::{TABLE_CHUNK, TABLE_EXTENT_TARGET};
 use crate::manifest::{TableEntry, Tier};
 use crate::memtable::Direction;
 use crate::table::{
@@ -98,7 +98,7 @@ pub(super) async fn copy(
     target: &mut Target<'_>,
     run: Run,
 ) -> Result<Vec<Written>, Failure> {
-    let pace = Pace { drain: TABLE_CHUNK, table: run.bytes };
+    let pace = Pace { drain: TABLE_CHUNK, table: run.bytes, extent: TABLE_EXTENT_TARGET };
     let damaged = |damage: Damage| {
         let of = inputs.iter().find(|input| input.entry.file == damage.file);
         of.expect("what is damaged is an input").open.damaged(damage)
