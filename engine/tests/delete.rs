@@ -295,8 +295,12 @@ async fn places_and_memory_are_given_back_while_handles_are_still_held() {
             alpha.put(format!("{n}"), vec![round; 90 * 1024]).await.unwrap();
         }
         if round % 2 == 0 {
-            let again = engine.reopen(&id("alpha")).await.unwrap();
-            assert_eq!(count(&again).await, 7);
+            for _ in 0..3 {
+                let again = engine.reopen(&id("alpha")).await.unwrap();
+                assert_eq!(count(&again).await, 7);
+                held.push(again.snapshot());
+            }
+            beta.put("k", vec![1; 200 * 1024]).await.unwrap();
         }
         engine.delete_space(&id("alpha")).await.unwrap();
         held.push(alpha.snapshot());
