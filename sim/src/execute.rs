@@ -26,6 +26,8 @@ pub struct Report {
     pub operations: u64,
     pub work: Work,
     pub ios: u64,
+    /// Of these, those before the quiet phase.
+    pub ios_in_boots: u64,
     pub crashes: u64,
     pub nested: u64,
     pub spaces: u64,
@@ -96,6 +98,7 @@ impl Execution {
             }
         }
         let story = self.story.clone();
+        let ios_in_boots = story.world.ios();
         let traces = story.world.owner_traces();
         let stories = (0..story.len())
             .map(|i| (story.model(i).story, traces.get(&story.owner(i)).copied().unwrap_or(0)))
@@ -117,6 +120,7 @@ impl Execution {
             operations: shared.operations,
             work: shared.work,
             ios: story.world.ios(),
+            ios_in_boots,
             crashes: self.crashes,
             nested: self.nested,
             spaces: story.len() as u64,
