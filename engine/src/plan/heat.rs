@@ -224,6 +224,11 @@ mod tests {
             assert!(heat.keys.len() <= HEAT_KEYS_MAX && bytes <= HEAT_BYTES_MAX && bytes == heat.bytes);
         }
         assert!(heat.keys.contains_key(&b"often"[..]), "it was read twice");
+        let mut heat = Heat::default();
+        for n in 0..1000_u32 {
+            heat.note(&o, read(&n.to_be_bytes(), 7, 1));
+        }
+        assert_eq!(heat.keys.len(), HEAT_KEYS_MAX, "short keys are bounded by their number");
         heat.note(&o, read(&[b'x'; HEAT_KEY_MAX + 1], 7, 1));
         assert!(heat.keys.keys().all(|k| k.len() <= HEAT_KEY_MAX));
     }
