@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn options() -> impl Strategy<Value = TierOptions> {
-    let capacities = (2..12u64, 0..10u64, 0..20u64, prop::sample::select(vec![0u64, 0, 30, 60, 120]));
+    let capacities = (2..12u64, 0..10u64, 0..20u64, prop::sample::select(vec![0u64, 0, 0, 0, 0, 0, 60, 120]));
     (capacities, 1..4usize, prop::sample::select(vec![16u64, 30, 60, 200]), 16..60u64, prop::bool::ANY)
         .prop_map(|((hot, warm, cold, quota_bytes), hot_tables, job_bytes, table_bytes, ages)| {
             let amount = |entries| Amount { entries, bytes: 10_000 };
@@ -537,7 +537,7 @@ fn whatever_is_planned_readers_see_the_history_and_planning_comes_to_rest() {
         sum.refused,
         sum.tidied,
     ];
-    assert!(reached.iter().all(|&n| n > 50), "every kind of job is done: {sum:?}");
+    assert!(reached.iter().all(|&n| n > 20), "every kind of job is done: {sum:?}");
 }
 
 #[test]
