@@ -110,6 +110,8 @@ async fn a_deletion_that_the_root_refuses_leaves_the_space_as_it_was() {
     alpha.put("k", "kept").await.unwrap();
     for (kind, os) in [(IoErrorKind::Device, EIO), (IoErrorKind::NoSpace, 28)] {
         let alpha = engine.space(&id("alpha")).await.unwrap();
+        let durable = alpha.put_commit("durable", "1").await.unwrap();
+        durable.durable(Durability::Power).await.unwrap();
         env.rule(IoOp::Rename, "/alpha", Hook::Fail(kind.clone(), os));
         let told = engine.delete_space(&id("alpha")).await.unwrap_err();
         let expected = if os == 28 { ErrorKind::NoSpace } else { ErrorKind::Failed };
@@ -120,6 +122,7 @@ async fn a_deletion_that_the_root_refuses_leaves_the_space_as_it_was() {
         assert!(matches!(alpha.state(), SpaceState::Deleted));
         assert_eq!(alpha.put("k", "v").await.unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(alpha.get("k").await.unwrap_err().kind(), ErrorKind::Closed);
+        durable.durable(Durability::Power).await.expect("what was durable still is");
         let again = engine.space(&id("alpha")).await.unwrap();
         assert_eq!(again.get("k").await.unwrap().unwrap().to_vec(), b"kept");
         again.put("k2", "v").await.unwrap();
@@ -212,5 +215,131 @@ async fn a_deletion_waits_for_what_is_under_way_and_lets_nobody_in_meanwhile() {
     env.lift();
     deletion.await.unwrap().unwrap();
     assert_eq!(waiter.await.unwrap().unwrap_err().kind(), deleted);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_happened_although_it_was_answered_with_an_error_is_taken_for_what_it_did() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let engine = engine(&env, temp.path()).await;
+    env.rule(IoOp::Rename, "/", Hook::DoAndFail(IoErrorKind::Device, EIO));
+    let alpha = engine.create_space(&id("alpha")).await.unwrap();
+    alpha.put("k", "v").await.unwrap();
+    engine.delete_space(&id("alpha")).await.unwrap();
+    assert!(!temp.path().join("alpha").exists());
+    let anew = engine.create_space(&id("alpha")).await.unwrap();
+    assert!(entries(&anew).await.is_empty());
+    // Nobody can tell: then the root refuses changes.
+    env.rule(IoOp::Metadata, "/alpha", Hook::Fail(IoErrorKind::Device, EIO));
+    assert_eq!(engine.delete_space(&id("alpha")).await.unwrap_err().kind(), ErrorKind::Unknown);
+    env.lift();
+    assert_eq!(engine.create_space(&id("beta")).await.unwrap_err().kind(), ErrorKind::Failed);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_of_the_root_behind_a_failed_one_is_not_believed() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let engine = engine(&env, temp.path()).await;
+    for name in ["alpha", "beta"] {
+        engine.create_space(&id(name)).await.unwrap();
+    }
+    let root = temp.path().to_str().unwrap();
+    let renames = |of: &str| env.count(IoOp::Rename, of);
+    let delete = |name: &'static str| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.delete_space(&id(name)).await })
+    };
+    env.rule(IoOp::Rename, "/.creating", Hook::Hold);
+    let gamma = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.create_space(&id("gamma")).await }
+    });
+    until("gamma is about to be renamed", || renames("/.creating") == 3).await;
+    env.rule(IoOp::SyncDir, root, Hook::Hold);
+    let syncs = env.count(IoOp::SyncDir, root);
+    let alpha = delete("alpha");
+    until("the sync for alpha is held back", || env.count(IoOp::SyncDir, root) > syncs).await;
+    let beta = delete("beta");
+    until("beta was renamed", || renames("/beta") == 1 && !temp.path().join("beta").exists()).await;
+    env.lift_only(IoOp::Rename);
+    until("gamma was renamed", || temp.path().join("gamma").exists()).await;
+    env.only(IoOp::SyncDir, root, Hook::FailOnce(IoErrorKind::Device, EIO));
+    assert_eq!(alpha.await.unwrap().unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(beta.await.unwrap().unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(gamma.await.unwrap().unwrap_err().kind(), ErrorKind::Failed);
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_waited_for_another_one_does_not_take_the_space_made_since() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let engine = engine(&env, temp.path()).await;
+    let alpha = engine.create_space(&id("alpha")).await.unwrap();
+    env.rule(IoOp::Rename, "/alpha", Hook::Hold);
+    let first = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.delete_space(&id("alpha")).await }
+    });
+    until("the deletion has begun", || matches!(alpha.state(), SpaceState::Deleted)).await;
+    let name = id("alpha");
+    let mut second = std::pin::pin!(engine.delete_space(&name));
+    std::future::poll_fn(|cx| {
+        assert!(second.as_mut().poll(cx).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    env.lift();
+    first.await.unwrap().unwrap();
+    let anew = engine.create_space(&id("alpha")).await.unwrap();
+    assert_eq!(second.await.unwrap_err().kind(), ErrorKind::Rejected(Rejected::NoSuchSpace));
+    anew.put("k", "v").await.unwrap();
+    engine.close().await.unwrap();
+}
+
+/// Counts how often it was woken.
+#[derive(Debug, Default)]
+struct Woken(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_ticket_is_woken_when_the_space_is_gone_whatever_it_waits_for() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let engine = engine(&env, temp.path()).await;
+    let alpha = engine.create_space(&id("alpha")).await.unwrap();
+    alpha.put("k", "v").await.unwrap();
+    env.rule(IoOp::WriteAt, "/alpha/wal/", Hook::Hold);
+    let ticket = alpha.put_commit("k", "in flight").await.unwrap();
+    let wakers = [Durability::Process, Durability::Power].map(|_| Arc::new(Woken::default()));
+    let mut waits = [Durability::Process, Durability::Power].map(|d| Box::pin(ticket.durable(d)));
+    let mut poll_all = || {
+        for (wait, waker) in waits.iter_mut().zip(&wakers) {
+            let waker = std::task::Waker::from(waker.clone());
+            assert!(wait.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        }
+    };
+    poll_all();
+    let deletion = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.delete_space(&id("alpha")).await }
+    });
+    until("the deletion has begun", || matches!(alpha.state(), SpaceState::Deleted)).await;
+    // As by a neighbour in the same task that was woken.
+    poll_all();
+    env.lift();
+    deletion.await.unwrap().unwrap();
+    for (wait, woken) in waits.into_iter().zip(&wakers) {
+        assert!(woken.0.load(std::sync::atomic::Ordering::SeqCst) > 0, "it would wait for ever");
+        assert_eq!(wait.await.unwrap_err().kind(), ErrorKind::Rejected(Rejected::Deleted));
+    }
     engine.close().await.unwrap();
 }

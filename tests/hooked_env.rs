@@ -15,7 +15,11 @@ use tokio::sync::watch;
 pub enum Hook {
     /// It answers this and does nothing.
     Fail(IoErrorKind, i32),
-    /// It waits until the rule is lifted.
+    /// As `Fail`, and then the rule is lifted.
+    FailOnce(IoErrorKind, i32),
+    /// It is done, and answers this.
+    DoAndFail(IoErrorKind, i32),
+    /// It waits until the rule is lifted, and does what another rule says then.
     Hold,
     /// The engine panics where it calls this.
     Panic,
@@ -99,8 +103,10 @@ impl HookedEnv {
 impl Shared {
     fn hook(&self, op: IoOp, path: &Path) -> Option<Hook> {
         let path = path.to_string_lossy();
-        let rules = self.rules.lock().unwrap();
-        rules.iter().find(|r| r.op == op && path.contains(&r.part)).map(|r| r.hook.clone())
+        let mut rules = self.rules.lock().unwrap();
+        let at = rules.iter().position(|r| r.op == op && path.contains(&r.part))?;
+        let once = matches!(rules[at].hook, Hook::FailOnce(..));
+        Some(if once { rules.remove(at).hook } else { rules[at].hook.clone() })
     }
 
     fn call<T: Send + Unpin + 'static>(
@@ -110,10 +116,14 @@ impl Shared {
         call: impl FnOnce() -> Io<T> + Send + 'static,
     ) -> Io<T> {
         self.calls.lock().unwrap().push((op, path.clone()));
+        let failed =
+            |path, kind, os| Err(IoError::new(op, path, kind, "made to fail by the test").with_os(os));
         match self.hook(op, &path) {
             None => call(),
-            Some(Hook::Fail(kind, os)) => {
-                Io::ready(Err(IoError::new(op, path, kind, "made to fail by the test").with_os(os)))
+            Some(Hook::Fail(kind, os) | Hook::FailOnce(kind, os)) => Io::ready(failed(path, kind, os)),
+            Some(Hook::DoAndFail(kind, os)) => {
+                bulkhead::env::os::block_on(call()).expect("what is done and then fails is done");
+                Io::ready(failed(path, kind, os))
             }
             Some(Hook::Panic) => panic!("made to panic by the test"),
             Some(Hook::Hold) => {
@@ -121,10 +131,16 @@ impl Shared {
                 let shared = Arc::clone(self);
                 self.handle.spawn(async move {
                     let mut changes = shared.changed.subscribe();
-                    while matches!(shared.hook(op, &path), Some(Hook::Hold)) {
-                        changes.changed().await.expect("the sender is held");
+                    loop {
+                        match shared.hook(op, &path) {
+                            Some(Hook::Hold) => changes.changed().await.expect("the sender is held"),
+                            Some(Hook::Fail(kind, os) | Hook::FailOnce(kind, os)) => {
+                                let error = IoError::new(op, path, kind, "made to fail by the test");
+                                return completer.complete(Err(error.with_os(os)));
+                            }
+                            _ => return completer.complete(call().await),
+                        }
                     }
-                    completer.complete(call().await);
                 });
                 io
             }

@@ -8,7 +8,7 @@ use crate::ids::SpaceId;
 use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, recover};
 use crate::root::{self, Ignored};
 use crate::space::{
-    Claim, Incarnation, NotCreated, Registry, Slot, SlotState, Space, being_deleted, create_space,
+    Claim, Incarnation, Naming, Registry, Slot, SlotState, Space, being_deleted, create_space,
     purge_creating, purge_deleted,
 };
 use crate::sync::Mutex;
@@ -28,6 +28,7 @@ pub struct Engine {
 struct Shared {
     context: Arc<Context>,
     root: Arc<dyn Dir>,
+    naming: Naming,
     registry: Registry,
     ignored: Vec<Ignored>,
     state: Mutex<RootState>,
@@ -35,8 +36,6 @@ struct Shared {
 
 #[derive(Debug)]
 struct RootState {
-    /// The root's own directory is in doubt: creates and deletes are refused, open spaces go on.
-    in_doubt: Option<Error>,
     closed: bool,
     /// Removals in the background that may still be under way.
     removals: Vec<Arc<Slot>>,
@@ -83,8 +82,15 @@ impl Engine {
         for id in found.spaces {
             registry.adopt(id);
         }
-        let state = Mutex::new(RootState { in_doubt: None, closed: false, removals: Vec::new() });
-        let shared = Arc::new(Shared { context, root: dir.clone(), registry, ignored: found.ignored, state });
+        let state = Mutex::new(RootState { closed: false, removals: Vec::new() });
+        let shared = Arc::new(Shared {
+            context,
+            root: dir.clone(),
+            naming: Naming::default(),
+            registry,
+            ignored: found.ignored,
+            state,
+        });
         if !found.creating.is_empty() {
             shared.in_background(Owner::ENGINE, purge_creating(dir.clone(), found.creating));
         }
@@ -291,10 +297,7 @@ impl Engine {
     /// Whether spaces may be made and deleted.
     fn may_change_root(&self) -> Result<()> {
         self.alive()?;
-        if let Some(e) = &self.shared.state.lock().in_doubt {
-            return Err(e.clone());
-        }
-        Ok(())
+        self.shared.naming.check()
     }
 
     /// Starts making `id` in a task of its own; its slot, or the one that is there already.
@@ -328,17 +331,14 @@ impl Engine {
         let (shared, id, mine) = (shared.clone(), id.clone(), slot.clone());
         let task = async move {
             let _settles = SettleOnPanic { slot: mine.clone(), id: id.clone() };
-            match create_space(&shared.context, &shared.root, &id).await {
+            match create_space(&shared.context, &shared.root, &shared.naming, &id).await {
                 Ok(opened) => {
                     let incarnation = Incarnation::new(shared.context.clone(), opened);
                     mine.settle(SlotState::Open(Space { incarnation }));
                 }
-                Err(failure) => {
-                    if let NotCreated::RootInDoubt(e) = &failure {
-                        shared.state.lock().in_doubt = Some(in_doubt(e));
-                    }
+                Err(e) => {
                     shared.registry.forget(&id);
-                    mine.settle(SlotState::Gone(failure.error().clone()));
+                    mine.settle(SlotState::Gone(e));
                 }
             }
         };
@@ -473,16 +473,6 @@ fn open_already(id: &SpaceId) -> Error {
     Error::rejected(Rejected::State, "the space is open")
         .in_space(id)
         .advice("Only a space that cannot be opened is repaired.")
-}
-
-/// What creations get from then on; it concerns the root, not the space whose creation found it.
-fn in_doubt(e: &Error) -> Error {
-    let what = "the data root cannot be made durable, so no space can be made or deleted";
-    let error = match e.io_error() {
-        Some(io) => Error::io(what, io.clone()).with_kind(ErrorKind::Failed),
-        None => Error::new(ErrorKind::Failed, what),
-    };
-    error.advice("Open the engine again; open spaces go on, creating and deleting are refused.")
 }
 
 fn no_such_space(id: &SpaceId) -> Error {

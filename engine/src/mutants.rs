@@ -68,6 +68,10 @@ pub const ALL: &[(&str, &str)] = &[
         "a deletion is acknowledged before the sync that makes its rename durable",
     ),
     (
+        "root-sync-believed-after-failure",
+        "a space is made or deleted on the word of a sync of the root that followed a failed one",
+    ),
+    (
         "straggler-job-of-deleted-incarnation",
         "a deletion does not wait for the last job and I/O of the opening that it ends",
     ),

@@ -3,7 +3,7 @@
 //! A panic while one is held is our own broken invariant; the task that panicked fences its space, and others still
 //! read what is there: so poison is looked through, not passed on.
 use std::sync::PoisonError;
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) use std::sync::{MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Whether a panic unwinds the caller's stack right now: what a guard asks that has to tell its own end from a panic's.

@@ -41,6 +41,8 @@ pub(crate) struct DirNode {
     pub(crate) removed: bool,
     /// A sync of it failed: it refuses changes until the power is cut.
     pub(crate) refusing: bool,
+    /// In this boot its next sync says Ok, and does nothing.
+    pub(crate) feigns_in: Option<u64>,
     /// Names lost or resurrected that nobody has looked at yet.
     pub(crate) marks: BTreeMap<Name, FaultKind>,
 }
@@ -56,6 +58,7 @@ impl DirNode {
             next_seq: 0,
             removed: false,
             refusing: false,
+            feigns_in: None,
             marks: BTreeMap::new(),
         }
     }
@@ -209,6 +212,7 @@ impl DirNode {
         self.pending.clear();
         self.removed = false;
         self.refusing = false;
+        self.feigns_in = None;
         self.marks.values().copied().collect()
     }
 }

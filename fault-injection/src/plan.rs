@@ -43,7 +43,8 @@ kinds! {
     F06AllocatedZeros = 6, "F06-allocated-zeros";
     /// A file's sync fails once; the unsynced bytes are marked clean, still read, and are not on the disk.
     F09SyncEio = 9, "F09-sync-eio";
-    /// As F09, for a directory; from then on that directory refuses every change until the power is cut.
+    /// As F09, for a directory; from then on that directory refuses every change until the power is cut. One more sync
+    /// of it, in the same boot, may say Ok, which means nothing.
     F09DirSyncEio = 109, "F09-dir-sync-eio";
     /// As F09, but reads return the old bytes from then on.
     F10SyncEioRevert = 10, "F10-sync-eio-revert";

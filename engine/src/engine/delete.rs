@@ -1,5 +1,5 @@
 //! Deleting spaces, and going on with deletions that were cut short.
-use super::{Engine, Shared, in_doubt, no_such_space};
+use super::{Engine, Shared, no_such_space};
 use crate::env::{Dir, Env, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::SpaceId;
@@ -41,9 +41,11 @@ impl Engine {
                 return answered.await.unwrap_or_else(|_| Err(panicked(id)));
             }
             // Somebody else is at it; then it is asked anew, unless there is nothing left to ask for.
-            let state = slot.settled().await;
-            if state.is_in_doubt() {
-                return self.opened(id, state).map(|_| ());
+            match slot.settled().await {
+                // Whatever is there of this id by now was made since, and is not what the caller meant.
+                SlotState::Gone(_) => return Err(no_such_space(id)),
+                state if state.is_in_doubt() => return self.opened(id, state).map(|_| ()),
+                _ => {}
             }
         }
     }
@@ -68,7 +70,7 @@ impl Deletion {
             uid = Some(opening.uid());
         }
         let shared = self.shared.clone();
-        match delete_space(&shared.context, &shared.root, &self.id, uid).await {
+        match delete_space(&shared.context, &shared.root, &shared.naming, &self.id, uid).await {
             Ok(left) => {
                 tracing::info!(space = %self.id, "space deleted");
                 if let Some(name) = left {
@@ -91,11 +93,13 @@ impl Deletion {
                     }
                     former => former,
                 };
+                if let Some(opening) = self.opening() {
+                    self.slot.note_earlier(&opening);
+                }
                 self.end(not_deleted(&self.id, &e), after);
                 Err(e)
             }
             Err(NotDeleted::RootInDoubt(e)) => {
-                shared.state.lock().in_doubt = Some(in_doubt(&e));
                 self.tell_earlier(&e);
                 self.end(e.clone(), broken(&self.id, &e));
                 Err(e)

@@ -1,9 +1,10 @@
 //! Making a space: everything is built and synced under a name that is no space's, then renamed into place.
 use super::delete::fresh_uid;
+use super::naming::{Naming, Renamed, look_after_failure};
 use super::remove::{Itself, remove_tree};
 use crate::context::Context;
 use crate::env::{Dir, IoError, IoErrorKind, Owner};
-use crate::error::{Error, ErrorKind, Rejected};
+use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::identity::Identity;
 use crate::ids::{FileUid, Generation, Lsn, SpaceId};
 use crate::manifest::{Current, Manifest, ManifestName, Version, encode};
@@ -12,21 +13,13 @@ use crate::paths::{SPACE_FILE, TIER_DIRS, WAL_DIR, creating_name, is_creating_na
 use crate::recovery::{Dirs, Opened, RecoveryReport};
 use std::sync::Arc;
 
-/// How making a space failed.
-#[derive(Debug)]
-pub(crate) enum NotCreated {
-    /// Nothing of it is left, or nothing that means anything.
-    Undone(Error),
-    /// The name is in the root, but whether it is durable is not known: the root must refuse changes.
-    RootInDoubt(Error),
-}
-
 /// Makes the space `id`. Four syncs: SPACE, the manifest, the new directory, the root.
 pub(crate) async fn create_space(
     context: &Arc<Context>,
     root: &Arc<dyn Dir>,
+    naming: &Naming,
     id: &SpaceId,
-) -> std::result::Result<Opened, NotCreated> {
+) -> Result<Opened> {
     let owner = Owner::of(id);
     let root = root.as_owner(owner);
     let uid = fresh_uid(&*context.env, owner);
@@ -38,21 +31,29 @@ pub(crate) async fn create_space(
     };
     let manifest = Manifest { name, identity, version: Version::new() };
     let building = creating_name(manifest.identity.uid);
-    let undone = |e: IoError| NotCreated::Undone(creation_error(id, e));
 
     let dirs = match build(&root, &building, &manifest).await {
         Ok(dirs) => dirs,
         Err(e) => {
             remove(&root, &building).await;
-            return Err(undone(e));
+            return Err(creation_error(id, e));
         }
     };
     if let Err(e) = root.rename(&building, &id.dir_name()).await {
-        remove(&root, &building).await;
-        // The error is to name what stands in the way, not what was to take its place.
-        return Err(undone(IoError { path: root.path().join(id.dir_name()), ..e }));
+        match look_after_failure(&root, &building).await {
+            Renamed::Yes => {}
+            Renamed::Unknown => {
+                naming.doubt(&e);
+                return Err(creation_error(id, e));
+            }
+            Renamed::No => {
+                remove(&root, &building).await;
+                // The error is to name what stands in the way, not what was to take its place.
+                return Err(creation_error(id, IoError { path: root.path().join(id.dir_name()), ..e }));
+            }
+        }
     }
-    root.sync().await.map_err(|e| NotCreated::RootInDoubt(creation_error(id, e)))?;
+    naming.settle(&root).await.map_err(|e| creation_error(id, e))?;
     // The handles were opened under the name that is gone; errors are to name the one that is there.
     let dirs = match reopen(&root, id).await {
         Ok(reopened) => reopened,
@@ -123,13 +124,4 @@ pub(crate) async fn purge_creating(root: Arc<dyn Dir>, names: Vec<String>) {
 /// Best effort: what stays is purged next time.
 async fn remove(root: &Arc<dyn Dir>, name: &str) {
     let _ = remove_tree(root, name, Itself::Goes).await;
-}
-
-impl NotCreated {
-    /// The error to answer.
-    pub(crate) fn error(&self) -> &Error {
-        match self {
-            NotCreated::Undone(e) | NotCreated::RootInDoubt(e) => e,
-        }
-    }
 }

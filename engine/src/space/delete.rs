@@ -2,9 +2,10 @@
 //!
 //! The new name, `.deleted-<uid>`, is no space's, and no space is ever looked for under it. So after a crash the space is
 //! there as a whole or not at all, and its id is free as soon as the rename is durable.
+use super::naming::{Naming, Renamed, look_after_failure};
 use super::remove::{Itself, remove_tree};
 use crate::context::Context;
-use crate::env::{Dir, Env, IoErrorKind, Owner};
+use crate::env::{Dir, Env, IoError, IoErrorKind, Owner};
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SpaceId, SpaceUid};
 use crate::mutants;
@@ -28,6 +29,7 @@ pub(crate) enum NotDeleted {
 pub(crate) async fn delete_space(
     context: &Arc<Context>,
     root: &Arc<dyn Dir>,
+    naming: &Naming,
     id: &SpaceId,
     known: Option<SpaceUid>,
 ) -> std::result::Result<Option<String>, NotDeleted> {
@@ -49,28 +51,36 @@ pub(crate) async fn delete_space(
         Ok(()) => Some(name),
         // Somebody else removed the directory; that only has to be durable.
         Err(e) if e.is_not_found() => None,
-        Err(e) => {
-            let kind = if e.is_no_space() { ErrorKind::NoSpace } else { ErrorKind::Failed };
-            return Err(NotDeleted::Untouched(
-                Error::io("the space could not be deleted", e)
-                    .with_kind(kind)
-                    .in_space(id)
-                    .advice("It is there as before and can be opened; find the cause and try again."),
-            ));
-        }
+        Err(e) => match look_after_failure(&root, &id.dir_name()).await {
+            Renamed::Yes => Some(name),
+            Renamed::Unknown => {
+                naming.doubt(&e);
+                return Err(in_doubt(id, e));
+            }
+            Renamed::No => {
+                let kind = if e.is_no_space() { ErrorKind::NoSpace } else { ErrorKind::Failed };
+                return Err(NotDeleted::Untouched(
+                    Error::io("the space could not be deleted", e)
+                        .with_kind(kind)
+                        .in_space(id)
+                        .advice("It is there as before and can be opened; find the cause and try again."),
+                ));
+            }
+        },
     };
     if mutants::on("delete-acked-before-root-sync") {
         return Ok(left);
     }
-    match root.sync().await {
-        Ok(()) => Ok(left),
-        Err(e) => Err(NotDeleted::RootInDoubt(
-            Error::io("the space was taken away, but whether that survives a power cut is not known", e)
-                .with_kind(ErrorKind::Unknown)
-                .in_space(id)
-                .advice("Open the engine again: the space is then there as a whole, or not at all."),
-        )),
-    }
+    naming.settle(&root).await.map(|()| left).map_err(|e| in_doubt(id, e))
+}
+
+fn in_doubt(id: &SpaceId, e: IoError) -> NotDeleted {
+    NotDeleted::RootInDoubt(
+        Error::io("the space was taken away, but whether that survives a power cut is not known", e)
+            .with_kind(ErrorKind::Unknown)
+            .in_space(id)
+            .advice("Open the engine again: the space is then there as a whole, or not at all."),
+    )
 }
 
 /// Removes what was deleted. Only after a sync of the root: a name that is gone may come back otherwise. Best effort: what

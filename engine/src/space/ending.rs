@@ -2,8 +2,10 @@
 //! holds a handle, a ticket, a snapshot or a scan is told so. None of them ever sees what a later space of the same id
 //! holds: all that they know are handles on this opening's own directory.
 use super::incarnation::{Core, Driver, Incarnation, Phase};
+use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{Lsn, SpaceId, SpaceUid};
+use crate::sync::Ordering;
 use crate::wal::waiters::WaiterKey;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -38,6 +40,7 @@ impl Incarnation {
         core.phase = Phase::Deleting;
         core.room.changed(None, &mut wakers);
         self.layers.write().refuse(being_deleted(&self.id));
+        self.taken_away.store(true, Ordering::Release);
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
         // It ends at once, or when the last job and the last I/O have.
@@ -73,6 +76,7 @@ impl Incarnation {
         core.room.changed(None, &mut wakers);
         let mut layers = self.layers.write();
         layers.refuse(answer.clone());
+        self.taken_away.store(true, Ordering::Release);
         layers.uncharge(&self.context.budget);
         layers.clear();
         drop(layers);
@@ -96,17 +100,20 @@ impl Incarnation {
         &self,
         core: &mut Core,
         lsn: Lsn,
+        durability: Durability,
         key: &mut Option<WaiterKey>,
         waker: &Waker,
     ) -> Option<Poll<Result<()>>> {
         match &core.phase {
             Phase::Deleting => {
-                core.power.register(lsn, key, waker);
+                core.waiters(durability).register(lsn, key, waker);
                 Some(Poll::Pending)
             }
             Phase::Gone(told) if told.kind() == ErrorKind::Rejected(Rejected::Deleted) => {
                 Some(Poll::Ready(Err(told.clone())))
             }
+            // The deletion failed, and left what was durable.
+            Phase::Gone(_) if core.line.durable() >= lsn => Some(Poll::Ready(Ok(()))),
             Phase::Gone(told) => {
                 let unknown = told.clone().with_kind(ErrorKind::Unknown);
                 Some(Poll::Ready(Err(unknown.advice(format!(

@@ -19,7 +19,7 @@ use crate::mutants;
 use crate::plan::flush::Throttle;
 use crate::plan::heat::Heat;
 use crate::recovery::{Dirs, Opened, RecoveryReport};
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 use crate::wal::commit::{Job, Line, Moved, Room};
 use crate::wal::waiters::{WaiterKey, Waiters};
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +137,8 @@ pub(crate) struct Incarnation {
     pub(crate) cache: Partition,
     /// Whose turn it is to switch the manifest.
     pub(super) switching: tokio::sync::Mutex<()>,
+    /// It is being deleted, or was: what scans have fetched is not handed out any more.
+    pub(super) taken_away: AtomicBool,
     /// Where readers of a fenced space read; all ones while it is not fenced.
     fenced_at: AtomicU64,
 }
@@ -201,6 +203,7 @@ impl Incarnation {
             heat: Mutex::new(Heat::default()),
             asked_ms: AtomicU64::new(0),
             switching: tokio::sync::Mutex::new(()),
+            taken_away: AtomicBool::new(false),
             fenced_at: AtomicU64::new(u64::MAX),
         });
         new.context.budget.join(new.as_lender());
@@ -229,6 +232,11 @@ impl Incarnation {
 
     pub(crate) fn closed(&self) -> Error {
         Error::new(ErrorKind::Closed, "the space was closed").in_space(&self.id)
+    }
+
+    /// What a reader is told who goes on with what it has.
+    pub(super) fn serve(&self) -> Result<()> {
+        if self.taken_away.load(Ordering::Acquire) { self.layers.read().serve() } else { Ok(()) }
     }
 
     /// How its tables are read.
@@ -303,7 +311,7 @@ impl Incarnation {
         loop {
             let mut guard = self.core();
             let core = &mut *guard;
-            if let Some(told) = self.poll_deletion(core, lsn, key, waker) {
+            if let Some(told) = self.poll_deletion(core, lsn, durability, key, waker) {
                 return told;
             }
             let line = &mut core.line;
@@ -330,21 +338,17 @@ impl Incarnation {
                     "Commit {lsn} may or may not survive: reopen this space and ask outcome({lsn})."
                 ))));
             }
-            let waiters = match durability {
+            match durability {
                 Durability::Power => {
                     if !asked && key.is_none() {
                         line.came_back();
                     }
                     line.want_power(lsn);
-                    &mut core.power
                 }
-                _ => {
-                    line.want_process(lsn);
-                    &mut core.process
-                }
-            };
+                _ => line.want_process(lsn),
+            }
             if asked {
-                waiters.register(lsn, key, waker);
+                core.waiters(durability).register(lsn, key, waker);
                 let withholds = core.line.withholds();
                 drop(guard);
                 if withholds {
@@ -361,11 +365,7 @@ impl Incarnation {
 
     /// Takes a dropped future's registration away.
     pub(crate) fn forget(&self, durability: Durability, key: WaiterKey) {
-        let mut core = self.core();
-        match durability {
-            Durability::Power => core.power.remove(key),
-            _ => core.process.remove(key),
-        }
+        self.core().waiters(durability).remove(key);
     }
 
     /// Starts whatever I/O the commit line asks for. Answers that are there at once are taken at once; the driver
@@ -508,6 +508,14 @@ impl Incarnation {
 }
 
 impl Core {
+    /// Who waits for `durability`.
+    pub(super) fn waiters(&mut self, durability: Durability) -> &mut Waiters {
+        match durability {
+            Durability::Power => &mut self.power,
+            Durability::Process | Durability::Relaxed => &mut self.process,
+        }
+    }
+
     /// Notes what a commit that found no room needs, and has what is ordered written, so that rotation can go on.
     pub(super) fn ask_for(&mut self, room: Room) {
         let last = self.line.last();

@@ -160,6 +160,8 @@ impl Scan {
     async fn advance(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
         let unreadable = |e: Failure, of: &Snapshot| of.incarnation.unreadable(e);
         loop {
+            // What it has fetched is not to be seen any more once the space is being deleted.
+            self.snapshot.incarnation.serve()?;
             if self.memory.is_empty() && !self.memory_ended {
                 self.fetch()?;
             }
@@ -184,6 +186,7 @@ impl Scan {
             if order == Ordering::Greater {
                 let walk = self.walk.as_mut().expect("an entry of a table was seen");
                 let value = walk.value().await.map_err(|e| unreadable(e, &self.snapshot))?;
+                self.snapshot.incarnation.serve()?;
                 return Ok(walk.skip().map(|key| (key.to_vec(), value)));
             }
             if order == Ordering::Equal
