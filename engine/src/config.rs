@@ -43,6 +43,11 @@ pub struct Options {
     pub flush_interval_ms: u64,
     /// Quiet time, in milliseconds, after which a space's log is synced and sealed.
     pub idle_seal_ms: u64,
+    /// File descriptors that all spaces together aim to stay below; those that are not used rest then.
+    pub max_descriptors: u64,
+    /// Time, in milliseconds, after which a space that is not used rests: nothing of it stays open but what it has in
+    /// memory. Twice as long at most.
+    pub idle_close_ms: u64,
     /// Spaces that `recover_all` opens at once.
     pub recovery_parallelism: usize,
     /// Capacities of tiers and what moves between them, for every space.
@@ -61,6 +66,8 @@ impl Default for Options {
             segment_max: SEGMENT_MAX,
             flush_interval_ms: 200,
             idle_seal_ms: 100,
+            max_descriptors: 512,
+            idle_close_ms: 60_000,
             recovery_parallelism: 4,
             tiers: TierOptions::default(),
         }
@@ -90,6 +97,8 @@ impl Config {
         bounded("segment-max", o.segment_max, min_segment, SEGMENT_MAX.max(FRAME_MAX as u64))?;
         bounded("flush-interval-ms", o.flush_interval_ms, 1, 3_600_000)?;
         bounded("idle-seal-ms", o.idle_seal_ms, 1, 3_600_000)?;
+        bounded("max-descriptors", o.max_descriptors, 16, 1 << 30)?;
+        bounded("idle-close-ms", o.idle_close_ms, 1, 7 * 86_400_000)?;
         bounded("recovery-parallelism", o.recovery_parallelism as u64, 1, 1024)?;
         let tiers = Tiers::new(o.tiers.clone())?;
         Ok(Config { options, tiers })
@@ -139,6 +148,16 @@ impl Config {
     #[must_use]
     pub fn idle_seal(&self) -> Duration {
         Duration::from_millis(self.options.idle_seal_ms)
+    }
+    /// Descriptors that all spaces together aim to stay below.
+    #[must_use]
+    pub fn max_descriptors(&self) -> u64 {
+        self.options.max_descriptors
+    }
+    /// Time after which a space that is not used rests.
+    #[must_use]
+    pub fn idle_close(&self) -> Duration {
+        Duration::from_millis(self.options.idle_close_ms)
     }
     /// Capacities of tiers and what moves between them.
     #[must_use]

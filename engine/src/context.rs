@@ -2,6 +2,7 @@
 use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::descriptors::Descriptors;
 use crate::env::{Env, LockGuard};
 use crate::sync::Mutex;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ pub(crate) struct Context {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) config: Config,
     pub(crate) budget: Budget,
+    pub(crate) descriptors: Arc<Descriptors>,
     /// Verified pieces of tables.
     pub(crate) cache: Arc<Cache>,
     /// The data root's lock, until the engine is closed. It lies here since every opening of a space holds the context:

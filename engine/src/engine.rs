@@ -2,13 +2,14 @@
 use crate::budget::Budget;
 use crate::config::{Config, Options};
 use crate::context::Context;
+use crate::descriptors::Descriptors;
 use crate::env::{Dir, Env, Missing, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::SpaceId;
 use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, recover};
 use crate::root::{self, Ignored};
 use crate::space::{
-    Claim, Incarnation, Naming, Registry, Slot, SlotState, Space, being_deleted, create_space,
+    Claim, Home, Incarnation, Naming, Registry, Slot, SlotState, Space, being_deleted, create_space,
     purge_creating, purge_deleted,
 };
 use crate::sync::Mutex;
@@ -71,6 +72,7 @@ impl Engine {
         let husks = delete::resume(&*env, &dir, &mut found).await?;
         let context = Arc::new(Context {
             budget: Budget::new(config.memory_budget()),
+            descriptors: Descriptors::new(config.max_descriptors()),
             cache: crate::cache::Cache::new(config.cache_bytes(), config.cache_share_bytes()),
             env,
             config,
@@ -220,6 +222,13 @@ impl Engine {
         }
     }
 
+    /// File descriptors that spaces have open now, as far as they count against `max-descriptors`: not those of tables that
+    /// jobs read and write at the moment, nor what readers under way hold of a space that came to rest meanwhile.
+    #[must_use]
+    pub fn descriptors(&self) -> u64 {
+        self.shared.context.descriptors.used()
+    }
+
     /// What lies in the data root.
     #[must_use]
     pub fn list_spaces(&self) -> Listing {
@@ -331,9 +340,10 @@ impl Engine {
         let (shared, id, mine) = (shared.clone(), id.clone(), slot.clone());
         let task = async move {
             let _settles = SettleOnPanic { slot: mine.clone(), id: id.clone() };
+            let held = Home::admit(&shared.context, &id).await;
             match create_space(&shared.context, &shared.root, &shared.naming, &id).await {
                 Ok(opened) => {
-                    let incarnation = Incarnation::new(shared.context.clone(), opened);
+                    let incarnation = Incarnation::new(&shared.context, &shared.root, held, opened);
                     mine.settle(SlotState::Open(Space { incarnation }));
                 }
                 Err(e) => {
@@ -390,12 +400,7 @@ impl Engine {
                 space.incarnation.retire();
                 slot.note_earlier(&space.incarnation);
             }
-            slot.settle(match recover(&shared.context, &shared.root, &id).await {
-                Ok(opened) => {
-                    SlotState::Open(Space { incarnation: Incarnation::new(shared.context.clone(), opened) })
-                }
-                Err(not) => SlotState::Broken(not.error, Box::new(not.report)),
-            });
+            slot.settle(open(&shared, &id).await);
         };
         self.shared.context.env.spawn(owner, "open-space", Box::pin(task));
     }
@@ -436,10 +441,11 @@ impl Drop for Ends {
 }
 
 async fn open(shared: &Arc<Shared>, id: &SpaceId) -> SlotState {
+    let held = Home::admit(&shared.context, id).await;
     match recover(&shared.context, &shared.root, id).await {
-        Ok(opened) => {
-            SlotState::Open(Space { incarnation: Incarnation::new(shared.context.clone(), opened) })
-        }
+        Ok(opened) => SlotState::Open(Space {
+            incarnation: Incarnation::new(&shared.context, &shared.root, held, opened),
+        }),
         Err(not) => SlotState::Broken(not.error, Box::new(not.report)),
     }
 }

@@ -21,6 +21,7 @@ pub mod cache;
 pub mod codec;
 pub mod config;
 mod context;
+mod descriptors;
 mod engine;
 pub mod env;
 pub mod error;

@@ -40,6 +40,11 @@ pub const HIDDEN_STEPS: usize = 8;
 /// else to run takes a fraction of a microsecond; the sync, a hundred and more.
 pub const WITHHELD_TURNS: u32 = 32;
 
+/// How long whoever needs descriptors waits at most for others to give some back.
+pub const REST_PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
+/// Spaces that are asked at once to seal their log, so that they can give descriptors back.
+pub const HURRIED_AT_ONCE: usize = 8;
+
 /// First log segment of a space; each further one doubles up to [`SEGMENT_MAX`].
 pub const SEGMENT_FIRST: u64 = 64 * 1024;
 /// Largest regular log segment. A single larger commit gets a segment of its own size.

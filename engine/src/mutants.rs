@@ -71,6 +71,9 @@ pub const ALL: &[(&str, &str)] = &[
         "root-sync-believed-after-failure",
         "a space is made or deleted on the word of a sync of the root that followed a failed one",
     ),
+    ("rest-forgets-its-end", "the segment after a rest names the log's end before the one that rested"),
+    ("rests-under-readers", "tables are closed under readers, who may then find that a file is gone"),
+    ("rest-drops-its-log", "the segment that was in use before a rest is dropped as if it held nothing"),
     (
         "straggler-job-of-deleted-incarnation",
         "a deletion does not wait for the last job and I/O of the opening that it ends",

@@ -111,6 +111,7 @@ pub fn draw(seed: u64) -> Run {
     range_deletes(&mut run);
     deletions(&mut run);
     compacting(&mut run);
+    resting(&mut run);
     run
 }
 
@@ -128,6 +129,19 @@ fn deletions(run: &mut Run) {
             let op = Op::DeleteSpace { then: d.pick(&all) };
             run.steps.insert(at + 1, Step::Client { space, client, op });
         }
+    }
+}
+
+/// In one run of three spaces come to rest as soon as they may, or descriptors are short. Drawn apart, as deletions are.
+fn resting(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x2E57));
+    if !d.chance(1, 3) {
+        return;
+    }
+    run.options.idle_close_ms = d.pick(&[1, 3, 20]);
+    run.options.max_descriptors = d.pick(&[16, 24, 40, 512]);
+    if d.chance(1, 2) {
+        run.options.idle_seal_ms = d.pick(&[2, 5]);
     }
 }
 

@@ -87,6 +87,10 @@ probes! {
     PromotionLeft = "promotion left";
     /// A table of promoted entries was written, and the manifest did not name it yet.
     PromotionNotNamed = "crash before a promotion was named";
+    /// A space came to rest: nothing of it was open any more.
+    Rested = "rested";
+    /// It was used after that, and came to rest again.
+    RestedAgain = "rested again";
     Busy = "busy";
     /// A put was refused since its space was full.
     Full = "put refused by a limit";

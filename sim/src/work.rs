@@ -39,6 +39,8 @@ impl Story {
             (counts.promotions > 0, Probe::Promoted),
             (counts.entries_left > 0, Probe::PromotionLeft),
             (counts.promoting, Probe::PromotionNotNamed),
+            (counts.rests > 0, Probe::Rested),
+            (counts.rests > 1, Probe::RestedAgain),
         ];
         happened
             .into_iter()

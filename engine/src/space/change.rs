@@ -53,7 +53,8 @@ pub(super) async fn change(
     if mutants::on("log-cut-before-flush") || mutants::on("source-gone-before-switch") {
         remove_dropped(space, &old, &old.apply(&edits)).await;
     }
-    let current = match switch(&space.dirs.space, &current, old.apply(&edits), file).await {
+    let dirs = space.home.dirs().await.map_err(Refused::NotWritten)?;
+    let current = match switch(&dirs.space, &current, old.apply(&edits), file).await {
         Ok(current) => current,
         Err(SwitchError::NotWritten(io)) => return Err(Refused::NotWritten(io)),
         Err(SwitchError::InDoubt(io)) => return Err(Refused::InDoubt(io)),
@@ -74,7 +75,7 @@ pub(super) async fn change(
         // meanwhile has said so before.
         let made = |file| space.core().made.as_ref().is_some_and(|made| made.contains(&file));
         let forgets = mutants::on("sweep-takes-new-files");
-        sweep(&space.id, &space.dirs, &current, &|file| !forgets && made(file)).await;
+        sweep(&space.id, &dirs, &current, &|file| !forgets && made(file)).await;
         space.core().made = None;
     }
     Ok(())
@@ -93,7 +94,10 @@ pub(super) async fn change_tables(
     let opened: Vec<_> = kept.iter().map(|(_, (entry, table))| (entry.file, table.clone())).collect();
     let install = |core: &mut Core, layers: &mut Layers| {
         install(core, layers);
-        opened.into_iter().for_each(|(file, table)| layers.under.tables.adopt(file, table));
+        let adopt = |(file, table)| {
+            layers.under.tables.adopt(file, table, space.context.descriptors.take(1));
+        };
+        opened.into_iter().for_each(adopt);
     };
     let changed = change(space, plan, install).await;
     if let Err(Refused::Fenced | Refused::Full | Refused::NotWritten(_)) = changed {
@@ -128,12 +132,13 @@ async fn remove_dropped(space: &Arc<Incarnation>, old: &Version, new: &Version) 
             continue;
         }
         let removed = async {
+            let dirs = space.home.dirs().await?;
             match crate::manifest::Tier::of_dir(dropped.dir) {
                 Some(tier) => {
                     space.cache.forget(dropped.file);
-                    space.dirs.tier(tier).await?.remove(&dropped.name).await
+                    dirs.tier(tier).await?.remove(&dropped.name).await
                 }
-                None => space.dirs.wal.remove(&dropped.name).await,
+                None => dirs.wal.remove(&dropped.name).await,
             }
         };
         if let Err(e) = removed.await {

@@ -126,7 +126,7 @@ async fn drive(space: Arc<Incarnation>) {
     };
     loop {
         space.answer_relief();
-        if rhythm.closing {
+        if std::mem::take(&mut space.core().hurries) || rhythm.closing {
             let mut core = space.core();
             let last = core.line.last();
             core.line.want_power(last);
@@ -152,6 +152,7 @@ async fn drive(space: Arc<Incarnation>) {
             Event::Work => {}
             Event::Done => {
                 space.answer_relief();
+                space.context.descriptors.may_rest();
                 return;
             }
         }

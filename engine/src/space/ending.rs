@@ -39,6 +39,7 @@ impl Incarnation {
         core.line.fence();
         core.phase = Phase::Deleting;
         core.room.changed(None, &mut wakers);
+        self.home.move_away();
         self.layers.write().refuse(being_deleted(&self.id));
         self.taken_away.store(true, Ordering::Release);
         drop(core);
@@ -76,6 +77,7 @@ impl Incarnation {
         core.room.changed(None, &mut wakers);
         let mut layers = self.layers.write();
         layers.refuse(answer.clone());
+        self.home.move_away();
         self.taken_away.store(true, Ordering::Release);
         layers.uncharge(&self.context.budget);
         layers.clear();

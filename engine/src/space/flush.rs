@@ -255,7 +255,8 @@ async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> 
     let bytes: u64 = memtables.iter().map(|s| s.mem.bytes()).sum();
     let sources: Vec<_> = memtables.iter().map(|s| s.mem.clone()).collect();
     let abandoned = |e: IoError| Failure::Abandoned(crate::work::Failure::from(e).into());
-    let dir = space.dirs.tier(Tier::Hot).await.map_err(abandoned)?;
+    let dirs = space.home.dirs().await.map_err(abandoned)?;
+    let dir = dirs.tier(Tier::Hot).await.map_err(abandoned)?;
     let what = Flush { memtables: &sources, readers: &readers, below, touched_ms: space.wall_ms() };
     let written = write(what, dir, KEEP, || space.new_table()).await;
     let written = written.map_err(|e| Failure::Abandoned(e.into()))?;

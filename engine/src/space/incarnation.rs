@@ -2,14 +2,17 @@
 //!
 //! Locks, in the order in which they are taken: `core`, then `layers`. Neither is held across an await or an I/O call.
 use super::ending::being_deleted;
+use super::home::Home;
 use super::jobs::Jobs;
 use super::layers::{Layers, Under};
 use super::quota::Quota;
+use super::rest::LOG_FILES;
 use super::tables::Reads;
 use crate::cache::{Partition, Use};
 use crate::config::Durability;
 use crate::context::Context;
-use crate::env::{File, Io, Owner};
+use crate::descriptors::Held;
+use crate::env::{Dir, File, Io, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{FileUid, TableNo};
 use crate::ids::{Lsn, SpaceId};
@@ -18,7 +21,7 @@ use crate::memtable::Value;
 use crate::mutants;
 use crate::plan::flush::Throttle;
 use crate::plan::heat::Heat;
-use crate::recovery::{Dirs, Opened, RecoveryReport};
+use crate::recovery::{Opened, RecoveryReport};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 use crate::wal::commit::{Job, Line, Moved, Room};
 use crate::wal::waiters::{WaiterKey, Waiters};
@@ -81,6 +84,10 @@ pub(crate) struct Core {
     pub(crate) next_table: TableNo,
     /// Files made in this opening, until what earlier ones left was swept.
     pub(crate) made: Option<BTreeSet<FileUid>>,
+    /// What its log takes of the budget for descriptors.
+    pub(super) log_files: Option<Held>,
+    /// It is to seal its log now, without waiting until it was quiet for long.
+    pub(super) hurries: bool,
 }
 
 /// Whether sealed memtables are being written to tables.
@@ -124,7 +131,7 @@ pub(crate) struct Incarnation {
     pub(crate) id: SpaceId,
     pub(crate) owner: Owner,
     pub(crate) context: Arc<Context>,
-    pub(crate) dirs: Dirs,
+    pub(super) home: Home,
     pub(crate) report: RecoveryReport,
     pub(crate) recovered: Lsn,
     core: Mutex<Core>,
@@ -145,10 +152,17 @@ pub(crate) struct Incarnation {
 
 impl Incarnation {
     /// Begins an opening with what recovery or creation handed over.
-    pub(crate) fn new(context: Arc<Context>, opened: Opened) -> Arc<Incarnation> {
+    pub(crate) fn new(
+        context: &Arc<Context>,
+        root: &Arc<dyn Dir>,
+        held: Held,
+        opened: Opened,
+    ) -> Arc<Incarnation> {
         let Opened { id, dirs, current, mut mem, durable, before, edits, resume, log_bytes, report } = opened;
         mem.begin_at(durable);
         context.budget.moved(0, mem.bytes());
+        let home = Home::new(context, root, &id, dirs, held);
+        let log_files = resume.is_some().then(|| context.descriptors.take(LOG_FILES));
         let cache = context.cache.partition();
         let layers = Layers::new(mem, &current.manifest.version.tables);
         let next_table = current.manifest.version.next_table;
@@ -189,12 +203,14 @@ impl Incarnation {
             relieved: false,
             next_table,
             made,
+            log_files,
+            hurries: false,
         };
         let new = Arc::new(Incarnation {
             owner: Owner::of(&id),
             id,
-            context,
-            dirs,
+            context: context.clone(),
+            home,
             report,
             recovered: durable,
             core: Mutex::new(core),
@@ -207,6 +223,7 @@ impl Incarnation {
             fenced_at: AtomicU64::new(u64::MAX),
         });
         new.context.budget.join(new.as_lender());
+        new.home.belongs_to(Arc::<Incarnation>::downgrade(&new));
         #[cfg(bulkhead_mutants)]
         new.context.everyone.lock().push(Arc::<Incarnation>::downgrade(&new));
         new
@@ -241,7 +258,7 @@ impl Incarnation {
 
     /// How its tables are read.
     pub(crate) fn reads(&self, by: Use) -> Reads<'_> {
-        Reads { dirs: &self.dirs, cache: &self.cache, by, env: Some(&*self.context.env) }
+        Reads { home: &self.home, cache: &self.cache, by, env: Some(&*self.context.env) }
     }
 
     /// What a reader at `lsn` sees of `key` in tables.
@@ -259,7 +276,7 @@ impl Incarnation {
 
     /// What a reader is told of a table that could not be read.
     pub(crate) fn unreadable(&self, failure: crate::work::Failure) -> Error {
-        let gone = matches!(failure, crate::work::Failure::Missing { .. });
+        let gone = failure.is_missing();
         let core = self.core();
         if let Phase::Deleting | Phase::Gone(_) = core.phase
             && let Err(told) = self.writable(&core)

@@ -51,6 +51,8 @@ pub struct JobCounts {
     pub entries_promoted: u64,
     /// Entries that were to be promoted and were not: overwritten, deleted or moved meanwhile.
     pub entries_left: u64,
+    /// How often it came to rest: nothing of it was open any more.
+    pub rests: u64,
     /// A table of promoted entries is written, and the manifest does not name it yet.
     pub promoting: bool,
 }
@@ -227,7 +229,8 @@ async fn put_in_effect(
 }
 
 async fn tier_dirs(space: &Incarnation) -> Result<[Arc<dyn Dir>; 3], Failure> {
-    let open = async |tier| space.dirs.tier(tier).await.cloned().map_err(crate::work::Failure::from);
+    let dirs = space.home.dirs().await.map_err(crate::work::Failure::from)?;
+    let open = async |tier| dirs.tier(tier).await.cloned().map_err(crate::work::Failure::from);
     Ok([open(Tier::Hot).await?, open(Tier::Warm).await?, open(Tier::Cold).await?])
 }
 
@@ -240,7 +243,7 @@ async fn inputs(
     let mut inputs = Vec::with_capacity(files.len());
     for file in files {
         let live = under.tables.find_file(tier, *file).expect("a job's inputs are live");
-        let open = live.open(&space.dirs).await?.clone();
+        let open = live.open(&space.home).await?.clone();
         inputs.push(Input { entry: live.entry.clone(), open });
     }
     Ok(inputs)

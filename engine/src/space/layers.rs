@@ -202,6 +202,24 @@ impl Layers {
         }
     }
 
+    /// Whether nobody reads what is underneath, or was.
+    pub(crate) fn is_unread(&self) -> bool {
+        let tables = &self.under.tables;
+        let unread = Arc::strong_count(&self.under) == 1 && Arc::strong_count(tables) == 1;
+        unread && tables.is_only_version() || crate::mutants::on("rests-under-readers")
+    }
+
+    /// Closes the tables; each is opened again when it is next read. What was closed, to be dropped without any lock.
+    ///
+    /// # Panics
+    /// Unless [`Layers::is_unread`].
+    pub(crate) fn close_tables(&mut self) -> Arc<LiveTables> {
+        assert!(self.is_unread(), "tables that are read stay open");
+        let before = self.under.tables.clone();
+        self.change(|under| under.tables = Arc::new(before.closed()));
+        before
+    }
+
     fn change(&mut self, with: impl FnOnce(&mut Under)) {
         let old = &self.under;
         let (sealed, tables) = (old.sealed.clone(), old.tables.clone());

@@ -4,6 +4,7 @@
 use super::change::{Refused, change};
 use super::incarnation::{Core, Incarnation, Preparing};
 use super::layers::Layers;
+use super::rest::LOG_FILES;
 use crate::codec::align_up;
 use crate::env::{File, IoError};
 use crate::error::Error;
@@ -11,6 +12,7 @@ use crate::ids::{Epoch, FileUid, Lsn};
 use crate::limits::{PAGE, SEGMENT_HARD_MAX, SEGMENTS_MAX};
 use crate::manifest::Edit;
 use crate::mutants;
+use crate::recovery::Dirs;
 use crate::wal::commit::Spare;
 use crate::wal::segment::{SegmentId, encode_header};
 use std::sync::Arc;
@@ -60,6 +62,8 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
 }
 
 async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
+    let dirs = space.home.dirs().await.map_err(Failure::Abandoned)?;
+    hold_log_files(space).await;
     let config = &space.context.config;
     let (version, made) = {
         let core = space.core();
@@ -79,13 +83,13 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
         file: FileUid::from_raw(space.context.env.entropy(space.owner)),
         number: version.next_segment,
     };
-    let made = match make(space, id, wanted).await {
-        Err(e) if e.is_no_space() && least < wanted => make(space, id, least).await,
+    let made = match make(space, &dirs, id, wanted).await {
+        Err(e) if e.is_no_space() && least < wanted => make(space, &dirs, id, least).await,
         other => other,
     };
     let spare = made.map_err(Failure::Abandoned)?;
     if !mutants::on("no-dir-sync-after-segment-create") {
-        space.dirs.wal.sync().await.map_err(Failure::InDoubt)?;
+        dirs.wal.sync().await.map_err(Failure::InDoubt)?;
     }
     let early = mutants::on("segment-used-before-listed");
     let mut spare = Some(spare);
@@ -108,7 +112,7 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
         Ok(()) => Ok(()),
         Err(refused) => {
             if !matches!(refused, Refused::InDoubt(_)) {
-                let _ = space.dirs.wal.remove(&id.file_name()).await;
+                let _ = dirs.wal.remove(&id.file_name()).await;
             }
             Err(match refused {
                 Refused::Fenced => Failure::Fenced,
@@ -117,6 +121,15 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
                 Refused::InDoubt(io) => Failure::InDoubt(io),
             })
         }
+    }
+}
+
+/// Takes what the log needs of the descriptors, unless it has it.
+async fn hold_log_files(space: &Arc<Incarnation>) {
+    if space.core().log_files.is_none() {
+        let (context, owner) = (&space.context, space.owner);
+        let held = context.descriptors.acquire(LOG_FILES, &*context.env, owner).await;
+        space.core().log_files = Some(held);
     }
 }
 
@@ -139,13 +152,14 @@ fn hand_over(core: &mut Core, spare: Option<Spare<Arc<dyn File>>>, epoch: Epoch)
 /// Creates, allocates and syncs a segment file. On failure the file is removed again, as far as that works.
 async fn make(
     space: &Arc<Incarnation>,
+    dirs: &Dirs,
     id: SegmentId,
     capacity: u64,
 ) -> Result<Spare<Arc<dyn File>>, IoError> {
     let name = id.file_name();
     let epoch = space.version().epoch;
     space.core().note_made(id.file);
-    let file = space.dirs.wal.create(&name).await?;
+    let file = dirs.wal.create(&name).await?;
     let (header, header_crc) = encode_header(id, epoch, capacity);
     let made = async {
         file.allocate(capacity).await?;
@@ -157,7 +171,7 @@ async fn make(
         Ok(()) => Ok(Spare { id, file, capacity, header_crc }),
         Err(e) => {
             drop(file);
-            let _ = space.dirs.wal.remove(&name).await;
+            let _ = dirs.wal.remove(&name).await;
             Err(e)
         }
     }

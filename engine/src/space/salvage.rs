@@ -1,4 +1,5 @@
 //! Salvage: the readable prefix of a space that cannot be opened, from its tables and its log.
+use super::home::Home;
 use super::layers::Layers;
 use super::tables::Reads;
 use super::walk::Walk;
@@ -49,7 +50,8 @@ pub(crate) async fn salvage(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Salvage
     let unreadable = |failure| Error::from(failure).in_space(id);
     let mut entries = BTreeMap::new();
     let nothing = Cache::new(0, 0).partition();
-    let reads = Reads { dirs: &dirs, cache: &nothing, by: Use::Scan, env: None };
+    let home = Home::fixed(dirs);
+    let reads = Reads { home: &home, cache: &nothing, by: Use::Scan, env: None };
     while walk.peek(reads).await.map_err(unreadable)?.is_some() {
         let value = walk.value().await.map_err(unreadable)?;
         entries.extend(walk.skip().map(|key| (key.to_vec(), value)));

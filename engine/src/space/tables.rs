@@ -1,10 +1,11 @@
 //! The tables of a space as its readers have them: which there are, and those of them that are open.
+use super::home::Home;
 use crate::cache::{Partition, Use};
+use crate::descriptors::Held;
 use crate::env::Env;
 use crate::ids::{FileUid, Lsn};
 use crate::manifest::{TableEntry, Tables, Tier};
 use crate::memtable::Value;
-use crate::recovery::Dirs;
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::{Found, Keep, Loaded, Lookup, Need, Priority, Slot, Step};
 use crate::work::Failure;
@@ -19,7 +20,7 @@ pub(crate) const KEEP: Keep = Keep::Tail(256 * 1024);
 /// How tables are read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reads<'a> {
-    pub(crate) dirs: &'a Dirs,
+    pub(crate) home: &'a Home,
     pub(crate) cache: &'a Partition,
     pub(crate) by: Use,
     /// Whose clock says when tables are read; what nobody serves from has none.
@@ -38,6 +39,7 @@ impl Reads<'_> {
         if let Some(loaded) = self.cache.get(file, offset, self.by) {
             return Ok(loaded);
         }
+        self.home.note_use();
         let loaded = read_piece(open, need).await?;
         self.cache.insert(file, offset, loaded.clone(), self.by);
         Ok(loaded)
@@ -55,9 +57,16 @@ pub(crate) struct LiveTable {
 /// What stays of a live table while versions come and go, also if less and less of it counts.
 #[derive(Debug, Default)]
 struct LiveFile {
-    opened: OnceCell<OpenTable>,
+    opened: OnceCell<Opened>,
     /// When it was last read, as far as this opening knows; 0 is never. Wall time in milliseconds since the Unix epoch.
     accessed_ms: AtomicU64,
+}
+
+/// An open table, and what it takes of the budget.
+#[derive(Debug)]
+struct Opened {
+    table: OpenTable,
+    _held: Option<Held>,
 }
 
 /// What a lookup found in tables.
@@ -80,12 +89,14 @@ pub(crate) fn minute_ms(env: &dyn Env) -> u64 {
 
 impl LiveTable {
     /// The table, opened.
-    pub(crate) async fn open(&self, dirs: &Dirs) -> Result<&OpenTable, Failure> {
-        let opened = self
-            .file
-            .opened
-            .get_or_try_init(|| async { open(dirs.tier(self.tier).await?, &self.entry, KEEP).await });
-        opened.await
+    pub(crate) async fn open(&self, home: &Home) -> Result<&OpenTable, Failure> {
+        let begin = || async {
+            let held = home.for_table().await;
+            let dirs = home.dirs().await?;
+            let table = open(dirs.tier(self.tier).await?, &self.entry, KEEP).await?;
+            Ok::<_, Failure>(Opened { table, _held: held })
+        };
+        Ok(&self.file.opened.get_or_try_init(begin).await?.table)
     }
 
     /// Notes that it was read.
@@ -109,11 +120,14 @@ pub(crate) struct LiveTables {
     /// By key, and so the next one.
     pub(crate) warm: Vec<Arc<LiveTable>>,
     pub(crate) cold: Vec<Arc<LiveTable>>,
+    /// Held by every version of the tables of one opening.
+    versions: Arc<()>,
 }
 
 impl LiveTables {
     /// The tables of a version. Those that are in `old` too stay as open as they are.
     pub(crate) fn of(tables: &Tables, old: &LiveTables) -> LiveTables {
+        let versions = old.versions.clone();
         let old: BTreeMap<FileUid, &Arc<LiveTable>> = old.iter().map(|t| (t.entry.file, t)).collect();
         let live = |tier, entry: &TableEntry| match old.get(&entry.file) {
             Some(old) if old.entry == *entry && old.tier == tier => Arc::clone(old),
@@ -127,7 +141,26 @@ impl LiveTables {
             hot: tier(Tier::Hot).rev().collect(),
             warm: tier(Tier::Warm).collect(),
             cold: tier(Tier::Cold).collect(),
+            versions,
         }
+    }
+
+    /// Whether nobody reads any version of the tables but this one.
+    pub(crate) fn is_only_version(&self) -> bool {
+        Arc::strong_count(&self.versions) == 1
+    }
+
+    /// The same tables, none of them open. Whoever still reads another version than this one may find that a file is gone
+    /// that it wants to open: a job keeps what it removes open for readers of the version that it knows.
+    pub(crate) fn closed(&self) -> LiveTables {
+        let closed = |live: &Arc<LiveTable>| {
+            let accessed_ms = AtomicU64::new(live.file.accessed_ms.load(Ordering::Relaxed));
+            let file = Arc::new(LiveFile { opened: OnceCell::new(), accessed_ms });
+            Arc::new(LiveTable { entry: live.entry.clone(), tier: live.tier, file })
+        };
+        let all = |run: &[Arc<LiveTable>]| run.iter().map(closed).collect();
+        let (hot, warm, cold) = (all(&self.hot), all(&self.warm), all(&self.cold));
+        LiveTables { hot, warm, cold, versions: self.versions.clone() }
     }
 
     /// Whether these are the tables of `tables`.
@@ -139,10 +172,10 @@ impl LiveTables {
     }
 
     /// Hands over a table that its writer has open.
-    pub(crate) fn adopt(&self, file: FileUid, table: OpenTable) {
+    pub(crate) fn adopt(&self, file: FileUid, table: OpenTable, held: Held) {
         if let Some(live) = self.iter().find(|t| t.entry.file == file) {
             // If a reader was faster, both are the same.
-            let _ = live.file.opened.set(table);
+            let _ = live.file.opened.set(Opened { table, _held: Some(held) });
         }
     }
 
@@ -180,7 +213,7 @@ impl LiveTables {
     pub(crate) async fn find(&self, reads: Reads<'_>, key: &[u8], lsn: Lsn) -> Result<Option<Hit>, Failure> {
         let mut lookup = Lookup::new(key, lsn);
         for live in self.of_key(key) {
-            let open = live.open(reads.dirs).await?;
+            let open = live.open(reads.home).await?;
             let damaged = |damage| open.damaged(damage);
             let mut step = lookup.begin(&open.table).map_err(damaged)?;
             let found = loop {

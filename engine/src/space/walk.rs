@@ -124,7 +124,7 @@ impl Walk {
         let (live, end) = self.tables(start);
         let (mut tables, mut sources, mut tombstones) = (Vec::new(), Vec::new(), Vec::new());
         for live in live {
-            let open = live.open(reads.dirs).await?.clone();
+            let open = live.open(reads.home).await?.clone();
             live.touch(reads.minute_ms());
             let range = &live.entry.range;
             let (lower, upper) = (range.lower().to_vec().into(), range.upper().map(|u| u.to_vec().into()));

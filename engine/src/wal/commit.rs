@@ -19,6 +19,7 @@ use super::frame::{
 };
 use super::segment::{SEGMENT_HEADER, SegmentId};
 pub use super::spare::{Resume, Spare};
+mod rest;
 use crate::ids::Lsn;
 use crate::limits::{GROUP_BYTES_MAX, LOG_BUFFER_MAX, SECTOR};
 use crate::mutants;
@@ -568,11 +569,6 @@ impl<F: Clone> Line<F> {
         self.returning = 0;
         self.groups.clear();
         self.buffered = 0;
-    }
-
-    /// Lets go of its files: it is fenced, and nothing of it is under way.
-    pub fn let_go(&mut self) {
-        (self.active, self.spare) = (None, None);
     }
 
     /// For `--cfg bulkhead_mutants` alone: forgets a failed sync so that it is tried again.

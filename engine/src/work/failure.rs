@@ -21,6 +21,12 @@ impl Failure {
     pub fn is_no_space(&self) -> bool {
         matches!(self, Failure::Io(e) if e.is_no_space())
     }
+
+    /// There is no such file, or no such directory.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Failure::Missing { .. }) || matches!(self, Failure::Io(e) if e.is_not_found())
+    }
 }
 
 impl From<IoError> for Failure {
