@@ -16,7 +16,8 @@ use crate::codec::{Piece, Reader, checksum, identity_tag};
 use crate::ids::{FileUid, SpaceId, SpaceUid};
 use crate::limits::{PAGE, SPACE_ID_MAX};
 
-const MAGIC: [u8; 8] = *b"BHSPACE\0";
+/// First bytes of an identity file.
+pub(crate) const MAGIC: [u8; 8] = *b"BHSPACE\0";
 const CRC_AT: usize = 16;
 /// Format level of spaces that this release writes.
 pub const SPACE_LEVEL: u32 = 1;
@@ -64,7 +65,13 @@ impl Identity {
         if file.len() > IDENTITY_LEN {
             return None;
         }
-        [0, PAGE].into_iter().find_map(|start| decode_page(file.get(start..start + PAGE)?, start as u64))
+        Identity::copies(file).into_iter().flatten().next()
+    }
+
+    /// What each of the two pages of `file` says, as far as it verifies: for a look at a damaged file.
+    #[must_use]
+    pub fn copies(file: &[u8]) -> [Option<Identity>; 2] {
+        [0, PAGE].map(|start| decode_page(file.get(start..start + PAGE)?, start as u64))
     }
 }
 

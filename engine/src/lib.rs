@@ -27,6 +27,7 @@ pub mod env;
 pub mod error;
 mod identity;
 pub mod ids;
+pub mod inspect;
 mod io_error;
 mod key;
 pub mod limits;

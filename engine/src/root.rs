@@ -91,7 +91,8 @@ async fn holds_a_space(root: &Arc<dyn Dir>, name: &str) -> Result<bool> {
     }))
 }
 
-const MAGIC: [u8; 8] = *b"BHENGINE";
+/// First bytes of `.engine`.
+pub(crate) const MAGIC: [u8; 8] = *b"BHENGINE";
 const CRC_AT: usize = 16;
 /// Format level of data roots that this release writes.
 pub const ROOT_LEVEL: u32 = 1;
@@ -124,7 +125,12 @@ pub fn encode_engine_file(uid: SpaceUid) -> Vec<u8> {
 /// The root's uid, if one of the pages of `file` verifies.
 #[must_use]
 pub fn decode_engine_file(file: &[u8]) -> Option<SpaceUid> {
-    [0, PAGE].into_iter().find_map(|start| {
+    engine_file_copies(file).into_iter().flatten().next()
+}
+
+/// What each of the two pages of `file` says, as far as it verifies: for a look at a damaged file.
+pub(crate) fn engine_file_copies(file: &[u8]) -> [Option<SpaceUid>; 2] {
+    [0, PAGE].map(|start| {
         let page = file.get(start..start + PAGE)?;
         let mut r = Reader::new(page);
         if r.array()? != MAGIC {

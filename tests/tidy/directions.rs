@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "blocking",
     "memory",
     "engine",
+    "inspect",
     "root",
     "space",
     "recovery",

@@ -113,8 +113,10 @@ pub enum Command {
     Put(PutArgs),
     /// Print the value of a key, bare; exit code 1 if there is none
     Get(KeyArgs),
-    /// Remove a key; fine if it is not there
-    Delete(KeyArgs),
+    /// Remove a key, or all keys of a range at once; fine if there are none
+    Delete(DeleteArgs),
+    /// Remove all keys of a space at once; the space stays
+    Clear(ClearArgs),
     /// Print entries in the order of their keys, one line each: key, tab, value
     Scan(ScanArgs),
     /// Get rid of what was overwritten or deleted: flush what is in memory and merge tables down. This also happens by
@@ -130,6 +132,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Write a space's entries as files below a directory: each key is a relative path
     Dump(DumpArgs),
+    /// Show any file of a data root as text, by itself: what it is and holds, and what of it is damaged. Takes no lock;
+    /// exit code 1 if a part does not verify
+    Inspect(InspectArgs),
     /// The child that `tour` kills
     #[command(hide = true)]
     TourWriter,
@@ -191,6 +196,50 @@ pub struct KeyArgs {
     /// The key
     pub key: OsString,
     /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("meant").required(true).multiple(true).args(["key", "prefix", "from", "to"]))]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    pub space: SpaceArg,
+    /// The key
+    #[arg(conflicts_with_all = ["prefix", "from", "to"])]
+    pub key: Option<OsString>,
+    /// All keys that begin with this
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<OsString>,
+    /// All keys from this one on
+    #[arg(long, value_name = "KEY")]
+    pub from: Option<OsString>,
+    /// All keys before this one
+    #[arg(long, value_name = "KEY")]
+    pub to: Option<OsString>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ClearArgs {
+    /// The space [default: `space` in the configuration]
+    #[arg(short, long, value_name = "SPACE")]
+    pub space: Option<SpaceId>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The file; what it is shows in its content, not in its name
+    pub file: PathBuf,
+    /// Print the entries of tables too
+    #[arg(long)]
+    pub entries: bool,
+    /// Print a JSON object a line
     #[arg(long)]
     pub json: bool,
 }

@@ -9,6 +9,7 @@ mod args;
 mod dump;
 mod escape;
 mod failure;
+mod inspect;
 mod load;
 mod output;
 mod points;
@@ -64,6 +65,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Put(args) => points::put(&settings::resolve(&global)?, args),
         Command::Get(args) => points::get(&settings::resolve(&global)?, args),
         Command::Delete(args) => points::delete(&settings::resolve(&global)?, args),
+        Command::Clear(args) => points::clear(&settings::resolve(&global)?, &args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Scan(args) => scan::run(&settings::resolve(&global)?, args),
         Command::Compact(args) => stat::compact(&settings::resolve(&global)?, &args),
         Command::Spaces(args) => spaces::run(&settings::resolve(&global)?, args),

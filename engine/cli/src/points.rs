@@ -1,7 +1,8 @@
-//! `put`, `get`, `delete`: one key of one space.
-use crate::args::{KeyArgs, PutArgs};
+//! `put`, `get`, `delete`: one key of one space, or a range of them; `clear`.
+use crate::args::{ClearArgs, DeleteArgs, KeyArgs, PutArgs};
 use crate::failure::Failure;
 use crate::output::{json_line, put_bytes};
+use crate::scan::range;
 use crate::session::with_space;
 use crate::settings::Settings;
 use bulkhead::Lsn;
@@ -51,16 +52,35 @@ pub fn get(settings: &Settings, args: KeyArgs) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Removes a key.
-pub fn delete(settings: &Settings, args: KeyArgs) -> Result<(), Failure> {
-    let key = args.space.key(args.key)?;
-    let lsn = with_space(settings, args.space.space.as_ref(), |space| Ok(space.delete(&key)?))?;
-    if args.json { say_commit(&key, lsn) } else { Ok(()) }
+/// Removes a key, or all keys within bounds as one commit. Bounds that no key lies between are refused: more likely
+/// than nothing, something else was meant.
+pub fn delete(settings: &Settings, args: DeleteArgs) -> Result<(), Failure> {
+    if let Some(key) = args.key {
+        let key = args.space.key(key)?;
+        let lsn = with_space(settings, args.space.space.as_ref(), |space| Ok(space.delete(&key)?))?;
+        return if args.json { say_commit(&key, lsn) } else { Ok(()) };
+    }
+    let bytes = |given: Option<_>| given.map(|g| args.space.key(g)).transpose();
+    let (prefix, from, to) = (bytes(args.prefix)?, bytes(args.from)?, bytes(args.to)?);
+    let range = range(prefix.as_deref().unwrap_or_default(), from, to)
+        .ok_or_else(|| Failure::Usage("no key lies within these bounds. Is --from below --to?".into()))?;
+    let lsn = with_space(settings, args.space.space.as_ref(), |space| Ok(space.delete_range(range)?))?;
+    if args.json { say_lsn(Map::new(), lsn) } else { Ok(()) }
+}
+
+/// Removes all keys as one commit.
+pub fn clear(settings: &Settings, args: &ClearArgs) -> Result<(), Failure> {
+    let lsn = with_space(settings, args.space.as_ref(), |space| Ok(space.clear()?))?;
+    if args.json { say_lsn(Map::new(), lsn) } else { Ok(()) }
 }
 
 fn say_commit(key: &[u8], lsn: Lsn) -> Result<(), Failure> {
     let mut object = Map::new();
     put_bytes(&mut object, "key", key);
+    say_lsn(object, lsn)
+}
+
+fn say_lsn(mut object: Map<String, Value>, lsn: Lsn) -> Result<(), Failure> {
     object.insert("lsn".into(), Value::String(lsn.to_string()));
     Ok(json_line(&mut std::io::stdout().lock(), &object)?)
 }

@@ -38,10 +38,11 @@ pub fn run(settings: &Settings, mut args: ScanArgs) -> Result<(), Failure> {
     })
 }
 
-type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+/// Keys from one on, before another.
+pub type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// The keys that begin with `prefix`, from `from` on, before `to`; `None` if there can be none.
-fn range(prefix: &[u8], from: Option<Vec<u8>>, to: Option<Vec<u8>>) -> Option<Range> {
+pub fn range(prefix: &[u8], from: Option<Vec<u8>>, to: Option<Vec<u8>>) -> Option<Range> {
     let lower = from.unwrap_or_default().max(prefix.to_vec());
     let upper = match (to, past_prefix(prefix)) {
         (Some(to), Some(past)) => Some(to.min(past)),

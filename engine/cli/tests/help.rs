@@ -15,6 +15,7 @@ fn help_says_what_it_said() {
         "put",
         "get",
         "delete",
+        "clear",
         "scan",
         "spaces",
         "spaces list",
@@ -26,6 +27,7 @@ fn help_says_what_it_said() {
         "load",
         "verify",
         "dump",
+        "inspect",
     ] {
         let args: Vec<&str> = command.split(' ').chain(["-h"]).collect();
         insta::assert_snapshot!(format!("cli-help-{}", command.replace(' ', "-")), home.ok(&args).text());

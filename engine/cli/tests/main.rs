@@ -3,6 +3,7 @@
 mod crash;
 mod dump;
 mod help;
+mod inspect;
 mod points;
 mod recover;
 mod run;

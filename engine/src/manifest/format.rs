@@ -35,7 +35,8 @@ use crate::limits::{
     EPOCH_ENDS_MAX, HOT_TABLES_MAX, MANIFEST_MAX, PAGE, SEGMENTS_MAX, SPACE_ID_MAX, TABLES_MAX,
 };
 
-const MAGIC: [u8; 8] = *b"BHMANIFS";
+/// First bytes of a manifest.
+pub(crate) const MAGIC: [u8; 8] = *b"BHMANIFS";
 const CRC_AT: usize = 16;
 const LEN_AT: usize = 20;
 /// Length of an upper bound that is the end of all keys.
@@ -164,7 +165,20 @@ pub fn decode(file: &[u8], name: ManifestName, uid: Option<SpaceUid>) -> Option<
         .find_map(|start| decode_copy(file.get(start..start + stride)?, start as u64, name, uid))
 }
 
-fn decode_copy(bytes: &[u8], offset: u64, name: ManifestName, uid: Option<SpaceUid>) -> Option<Manifest> {
+/// Which manifest the copy at the front of `bytes` says that it is of, and where the next copy would begin. Nothing is
+/// verified: for a look at a file by itself.
+#[must_use]
+pub fn claimed_name(bytes: &[u8]) -> Option<(ManifestName, usize)> {
+    let mut r = Reader::new(bytes.get(LEN_AT..)?);
+    let len = r.u32()? as usize;
+    let (_level, _flags) = (r.u32()?, r.u32()?);
+    let name = ManifestName { generation: Generation::from_raw(r.u64()?), file: FileUid::from_raw(r.u64()?) };
+    (len <= MANIFEST_MAX).then(|| (name, align_up(len as u64, PAGE as u64) as usize))
+}
+
+/// Takes `bytes`, with its padding, for the copy at `offset` of the manifest file `name`, if it verifies.
+#[must_use]
+pub fn decode_copy(bytes: &[u8], offset: u64, name: ManifestName, uid: Option<SpaceUid>) -> Option<Manifest> {
     let len = u32::from_le_bytes(bytes.get(LEN_AT..LEN_AT + 4)?.try_into().ok()?) as usize;
     let copy = bytes.get(..len)?;
     let mut r = Reader::new(copy);

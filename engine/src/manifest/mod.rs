@@ -5,7 +5,8 @@ mod tables;
 mod version;
 
 pub use crate::key::KeyRange;
-pub use format::{Manifest, ManifestName, decode, encode};
+pub(crate) use format::MAGIC as MANIFEST_MAGIC;
+pub use format::{Manifest, ManifestName, claimed_name, decode, decode_copy, encode};
 pub use switch::{Current, SwitchError, switch};
 pub use tables::{TableEntry, Tables, Tier, parse_table_file_name, table_file_name};
 pub use version::{Edit, EpochEnd, LiveFile, SegmentEnd, SegmentEntry, Version};

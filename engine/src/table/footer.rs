@@ -36,8 +36,10 @@ use crate::limits::SECTOR;
 
 /// Bytes of a footer.
 pub const FOOTER: usize = SECTOR;
-const MAGIC: [u8; 8] = *b"BHTABLES";
+/// First bytes of a footer.
+pub(crate) const MAGIC: [u8; 8] = *b"BHTABLES";
 const CRC_AT: usize = 16;
+const ORIGIN_AT: usize = 24;
 const USED: usize = 172;
 const FILTER_GROUPS: u8 = 1;
 /// Format level of tables that this release writes.
@@ -141,6 +143,16 @@ impl Footer {
             return Err(Malformed("a format level that this release knows"));
         }
         Footer::read(&mut r, id, len).ok_or(Malformed("fields of a footer that fit together"))
+    }
+
+    /// What `bytes`, the last ones of a file of `len` bytes, say if they are a footer. Nothing is verified: for a look at
+    /// a damaged table, whose pieces verify on their own.
+    #[must_use]
+    pub fn claimed(bytes: &[u8], len: u64) -> Option<(TableId, Footer)> {
+        let mut r = Reader::new(bytes.get(ORIGIN_AT..FOOTER)?);
+        let mut fields = r.clone();
+        let id = TableId { origin: SpaceUid(r.array()?), file: FileUid::from_raw(r.u64()?) };
+        Footer::read(&mut fields, id, len).map(|footer| (id, footer))
     }
 
     fn read(r: &mut Reader<'_>, id: TableId, len: u64) -> Option<Footer> {

@@ -16,6 +16,27 @@ pub struct Boundary {
     pub chain: u32,
 }
 
+impl Boundary {
+    /// Whether `frame`, which begins here, continues the chain.
+    #[must_use]
+    pub fn is_continued_by(&self, frame: &Frame<'_>, first_of_segment: bool) -> bool {
+        let head = frame.head();
+        let continues = match head.kind {
+            FrameKind::Link => first_of_segment && frame.link().is_some_and(|l| l.last == head.first),
+            FrameKind::Commits => !first_of_segment && head.first.follows(self.last),
+            FrameKind::Seal => !first_of_segment && frame.seal() == Some(self.last),
+            FrameKind::Pad => !first_of_segment && head.first == self.last,
+        };
+        head.prev == self.chain && continues
+    }
+
+    /// The boundary behind `frame`, which begins here.
+    #[must_use]
+    pub fn behind(&self, frame: &Frame<'_>) -> Boundary {
+        Boundary { offset: self.offset + frame.len() as u64, last: frame.last(), chain: frame.crc() }
+    }
+}
+
 /// What lies behind the last accepted frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -114,20 +135,8 @@ impl<'a> Scanner<'a> {
 
     /// The next frame, if it verifies and continues the chain.
     fn next_frame(&self) -> Option<Frame<'a>> {
-        let end = &self.found.end;
-        let frame = self.frame_at(end.offset)?;
-        let head = frame.head();
-        if head.prev != end.chain {
-            return None;
-        }
-        let first_of_segment = self.found.frames == 0;
-        let continues = match head.kind {
-            FrameKind::Link => first_of_segment && frame.link().is_some_and(|l| l.last == head.first),
-            FrameKind::Commits => !first_of_segment && head.first.follows(end.last),
-            FrameKind::Seal => !first_of_segment && frame.seal() == Some(end.last),
-            FrameKind::Pad => !first_of_segment && head.first == end.last,
-        };
-        continues.then_some(frame)
+        let frame = self.frame_at(self.found.end.offset)?;
+        self.found.end.is_continued_by(&frame, self.found.frames == 0).then_some(frame)
     }
 
     fn accept(&mut self, frame: &Frame<'a>) {
@@ -137,11 +146,7 @@ impl<'a> Scanner<'a> {
             found.link = Some(link);
             found.proven.last = link.last;
         }
-        found.end = Boundary {
-            offset: found.end.offset + frame.len() as u64,
-            last: frame.last(),
-            chain: frame.crc(),
-        };
+        found.end = found.end.behind(frame);
         let ends = matches!(head.kind, FrameKind::Link | FrameKind::Commits);
         if ends || crate::mutants::on("proven-end-is-a-mark") {
             // Marks never end the log: nothing that was acknowledged made a seal or a pad durable.

@@ -20,7 +20,8 @@ use crate::limits::PAGE;
 
 /// Bytes in front of the first frame.
 pub const SEGMENT_HEADER: u64 = PAGE as u64;
-const MAGIC: [u8; 8] = *b"BHWALSEG";
+/// First bytes of a segment.
+pub(crate) const MAGIC: [u8; 8] = *b"BHWALSEG";
 const CRC_AT: usize = 16;
 const USED: usize = 80;
 /// Format level of segments that this release writes.
@@ -85,6 +86,18 @@ pub fn encode_header(id: SegmentId, epoch: Epoch, allocated: u64) -> (Vec<u8>, u
     let crc = checksum(tag, 0, &p, CRC_AT);
     p[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
     (p, crc)
+}
+
+/// Which segment the first page of `bytes` says that it is the header of. Nothing is verified: that is
+/// [`verify_header`]'s to do, for a look at a file by itself.
+#[must_use]
+pub fn claimed_id(bytes: &[u8]) -> Option<SegmentId> {
+    let mut r = Reader::new(bytes.get(24..)?);
+    Some(SegmentId {
+        space: SpaceUid(r.array()?),
+        file: FileUid::from_raw(r.u64()?),
+        number: SegmentNo::from_raw(r.u64()?),
+    })
 }
 
 /// Takes the first page of `bytes` for the header of segment `id`, if it is just that.
