@@ -206,20 +206,27 @@ pub struct DeleteArgs {
     #[command(flatten)]
     pub space: SpaceArg,
     /// The key
-    #[arg(conflicts_with_all = ["prefix", "from", "to"])]
+    #[arg(conflicts_with_all = ["prefix", "from", "to"], required_unless_present_any = ["prefix", "from", "to"])]
     pub key: Option<OsString>,
-    /// All keys that begin with this
-    #[arg(long, value_name = "PREFIX")]
-    pub prefix: Option<OsString>,
-    /// All keys from this one on
-    #[arg(long, value_name = "KEY")]
-    pub from: Option<OsString>,
-    /// All keys before this one
-    #[arg(long, value_name = "KEY")]
-    pub to: Option<OsString>,
+    #[command(flatten)]
+    pub range: RangeArgs,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which keys are meant.
+#[derive(Debug, Args)]
+pub struct RangeArgs {
+    /// Only keys that begin with this
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<OsString>,
+    /// Only keys from this one on
+    #[arg(long, value_name = "KEY")]
+    pub from: Option<OsString>,
+    /// Only keys before this one
+    #[arg(long, value_name = "KEY")]
+    pub to: Option<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -248,15 +255,8 @@ pub struct InspectArgs {
 pub struct ScanArgs {
     #[command(flatten)]
     pub space: SpaceArg,
-    /// Only keys that begin with this
-    #[arg(long, value_name = "PREFIX")]
-    pub prefix: Option<OsString>,
-    /// Only keys from this one on
-    #[arg(long, value_name = "KEY")]
-    pub from: Option<OsString>,
-    /// Only keys before this one
-    #[arg(long, value_name = "KEY")]
-    pub to: Option<OsString>,
+    #[command(flatten)]
+    pub range: RangeArgs,
     /// From the last key to the first
     #[arg(long)]
     pub reverse: bool,

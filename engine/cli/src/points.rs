@@ -2,13 +2,14 @@
 use crate::args::{ClearArgs, DeleteArgs, KeyArgs, PutArgs};
 use crate::failure::Failure;
 use crate::output::{json_line, put_bytes};
-use crate::scan::range;
+use crate::scan::bounds;
 use crate::session::with_space;
 use crate::settings::Settings;
 use bulkhead::Lsn;
 use bulkhead::limits::VALUE_MAX;
 use serde_json::{Map, Value};
 use std::io::{Read, Write};
+use std::ops::{Bound, RangeBounds};
 use std::os::unix::ffi::OsStringExt;
 
 /// Sets a key, once its value was read whole.
@@ -52,18 +53,20 @@ pub fn get(settings: &Settings, args: KeyArgs) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Removes a key, or all keys within bounds as one commit. Bounds that no key lies between are refused: more likely
-/// than nothing, something else was meant.
+/// Removes a key, or all keys within bounds as one commit. Bounds that no key lies between are refused, and such that all
+/// do, as an empty variable of a shell gives them: more likely than that, something else was meant.
 pub fn delete(settings: &Settings, args: DeleteArgs) -> Result<(), Failure> {
     if let Some(key) = args.key {
         let key = args.space.key(key)?;
         let lsn = with_space(settings, args.space.space.as_ref(), |space| Ok(space.delete(&key)?))?;
         return if args.json { say_commit(&key, lsn) } else { Ok(()) };
     }
-    let bytes = |given: Option<_>| given.map(|g| args.space.key(g)).transpose();
-    let (prefix, from, to) = (bytes(args.prefix)?, bytes(args.from)?, bytes(args.to)?);
-    let range = range(prefix.as_deref().unwrap_or_default(), from, to)
+    let range = bounds(&args.space, args.range)?
         .ok_or_else(|| Failure::Usage("no key lies within these bounds. Is --from below --to?".into()))?;
+    if range.start_bound() == Bound::Included(&Vec::new()) && range.end_bound() == Bound::Unbounded {
+        let what = "these bounds mean every key. `bulkhead clear` deletes all of them; nothing was deleted";
+        return Err(Failure::Usage(what.into()));
+    }
     let lsn = with_space(settings, args.space.space.as_ref(), |space| Ok(space.delete_range(range)?))?;
     if args.json { say_lsn(Map::new(), lsn) } else { Ok(()) }
 }

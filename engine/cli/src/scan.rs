@@ -1,5 +1,5 @@
 //! `scan`: entries of one space in the order of their keys.
-use crate::args::ScanArgs;
+use crate::args::{RangeArgs, ScanArgs, SpaceArg};
 use crate::escape::escape;
 use crate::failure::Failure;
 use crate::output::{json_line, put_bytes};
@@ -11,11 +11,9 @@ use std::io::{BufWriter, Write};
 use std::ops::Bound;
 
 /// Prints the entries within the bounds, as of one moment.
-pub fn run(settings: &Settings, mut args: ScanArgs) -> Result<(), Failure> {
+pub fn run(settings: &Settings, args: ScanArgs) -> Result<(), Failure> {
     let direction = if args.reverse { Direction::Descending } else { Direction::Ascending };
-    let bytes = |given: &mut Option<_>| given.take().map(|g| args.space.key(g)).transpose();
-    let (prefix, from, to) = (bytes(&mut args.prefix)?, bytes(&mut args.from)?, bytes(&mut args.to)?);
-    let range = range(prefix.as_deref().unwrap_or_default(), from, to);
+    let range = bounds(&args.space, args.range)?;
     with_space(settings, args.space.space.as_ref(), |space| {
         let mut out = BufWriter::new(std::io::stdout().lock());
         let Some(range) = range else { return Ok(()) };
@@ -41,8 +39,15 @@ pub fn run(settings: &Settings, mut args: ScanArgs) -> Result<(), Failure> {
 /// Keys from one on, before another.
 pub type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
+/// The keys that `given` means; `None` if there can be none.
+pub fn bounds(space: &SpaceArg, given: RangeArgs) -> Result<Option<Range>, Failure> {
+    let bytes = |given: Option<_>| given.map(|g| space.key(g)).transpose();
+    let (prefix, from, to) = (bytes(given.prefix)?, bytes(given.from)?, bytes(given.to)?);
+    Ok(range(prefix.as_deref().unwrap_or_default(), from, to))
+}
+
 /// The keys that begin with `prefix`, from `from` on, before `to`; `None` if there can be none.
-pub fn range(prefix: &[u8], from: Option<Vec<u8>>, to: Option<Vec<u8>>) -> Option<Range> {
+fn range(prefix: &[u8], from: Option<Vec<u8>>, to: Option<Vec<u8>>) -> Option<Range> {
     let lower = from.unwrap_or_default().max(prefix.to_vec());
     let upper = match (to, past_prefix(prefix)) {
         (Some(to), Some(past)) => Some(to.min(past)),

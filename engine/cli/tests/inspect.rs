@@ -156,6 +156,7 @@ fn ranges_prefixes_and_whole_spaces_are_deleted() {
     assert_eq!(keys(), "ba ");
     home.run(&["delete", "-s", "alpha"]).failed(64, &["required"]);
     home.run(&["delete", "-s", "alpha", "ba", "--prefix", "b"]).failed(64, &["cannot be used with"]);
+    home.run(&["delete", "-s", "alpha", "--prefix", ""]).failed(64, &["clear"]);
     home.run(&["delete", "-s", "alpha", "--from", "b", "--to", "a"]).failed(64, &["no key lies within"]);
     assert_eq!(keys(), "ba ");
     home.ok(&["clear", "-s", "alpha"]);

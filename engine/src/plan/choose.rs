@@ -147,7 +147,10 @@ fn hiding(f: &Facts<'_>) -> Option<MovePlan> {
     let of_warm =
         warm.and_then(|t| slice(f, Tier::Warm, &[t], t.range.lower(), Take::All, room(f, Tier::Cold)?));
     of_warm.or_else(|| {
-        let hides = |t: &TableEntry| [&tables.hot, &tables.warm, &tables.cold].iter().any(|o| hides(t, o));
+        // Or what was kept for readers that are gone: a hot table is not written anew where it is.
+        let kept = |t: &TableEntry| t.lowest <= since && vain(f, Tier::Hot, t) > 0;
+        let hides =
+            |t: &TableEntry| kept(t) || [&tables.hot, &tables.warm, &tables.cold].iter().any(|o| hides(t, o));
         // Also where only newer ones do: these wait for the older ones.
         tables.hot.iter().any(hides).then(|| down(f, Tier::Hot)).flatten()
     })
@@ -324,6 +327,10 @@ mod tests {
     }
 
     fn plan_at(now_ms: u64, tables: Tables, accessed: &[(u64, u64)]) -> Option<Plan> {
+        plan_with(now_ms, tables, accessed, Puts::Fit)
+    }
+
+    fn plan_with(now_ms: u64, tables: Tables, accessed: &[(u64, u64)], puts: Puts) -> Option<Plan> {
         let accessed: BTreeMap<_, _> = accessed.iter().map(|&(n, ms)| (FileUid::from_raw(n), ms)).collect();
         next(&Facts {
             version: &Version { tables, ..Version::new() },
@@ -333,7 +340,7 @@ mod tests {
             barren: &BTreeSet::new(),
             floor: Lsn::from_raw(10),
             wanted: &[],
-            puts: Puts::Fit,
+            puts,
         })
     }
 
@@ -416,5 +423,18 @@ mod tests {
         let hot = vec![entry(1, "d", "e", 80, 2)];
         let plan = plan_at(0, Tables { hot, warm, ..Tables::default() }, &[]);
         assert_eq!(moves(plan).2, [] as [u64; 0], "a table far larger than what comes is left alone");
+    }
+
+    #[test]
+    fn a_search_for_room_rids_hot_tables_of_what_was_kept_for_readers_that_are_gone() {
+        let one = |hidden, highest| {
+            let mut t = entry(1, "a", "c", 5, 50);
+            (t.hidden, t.highest) = (hidden, Lsn::from_raw(highest));
+            let wait = Puts::Wait { since: Lsn::from_raw(10) };
+            plan_with(0, Tables { hot: vec![t], ..Tables::default() }, &[], wait)
+        };
+        assert_eq!(moves(one(2, 10)), (Tier::Hot, vec![1], vec![], r#"b"a"..b"c""#.into()));
+        assert_eq!(one(0, 10), None, "it keeps nothing");
+        assert_eq!(one(2, 11), None, "what it keeps may still be read");
     }
 }

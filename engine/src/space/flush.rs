@@ -260,8 +260,14 @@ async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> 
     let what = Flush { memtables: &sources, readers: &readers, below, touched_ms: space.wall_ms() };
     let written = write(what, dir, KEEP, || space.new_table()).await;
     let written = written.map_err(|e| Failure::Abandoned(e.into()))?;
-    if !written.is_empty() && !mutants::on("tier-directory-not-synced") {
-        dir.sync().await.map_err(|io| Failure::Refused(Refused::InDoubt(io)))?;
+    if !written.is_empty()
+        && !mutants::on("tier-directory-not-synced")
+        && let Err(io) = dir.sync().await
+    {
+        for table in written {
+            table.abandon().await;
+        }
+        return Err(Failure::Refused(Refused::InDoubt(io)));
     }
     let last = plan.last;
     let entries: Vec<_> = written.iter().map(|w| w.entry.clone()).collect();

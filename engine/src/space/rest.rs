@@ -32,6 +32,22 @@ impl Holder for Incarnation {
     }
 
     fn rest(self: Arc<Self>) -> bool {
+        // Whoever asks works for another space: a broken invariant here is to fence this one alone.
+        let rested = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.try_to_rest()));
+        rested.unwrap_or_else(|_| {
+            self.fence_after_panic();
+            true
+        })
+    }
+
+    fn hurry(self: Arc<Self>) {
+        self.core().hurries = true;
+        self.wake_driver();
+    }
+}
+
+impl Incarnation {
+    fn try_to_rest(self: &Arc<Self>) -> bool {
         let mut core = self.core();
         // Held to the end, so that nobody begins to read meanwhile.
         let mut layers = self.layers.write();
@@ -64,7 +80,7 @@ impl Holder for Incarnation {
             if Incarnation::never_began(&core) {
                 drop(layers);
                 drop(core);
-                self.hurry();
+                self.clone().hurry();
             }
             return false;
         }
@@ -78,10 +94,5 @@ impl Holder for Incarnation {
         drop((log_files, dirs, tables));
         tracing::debug!(space = %self.id, "at rest");
         true
-    }
-
-    fn hurry(self: Arc<Self>) {
-        self.core().hurries = true;
-        self.wake_driver();
     }
 }

@@ -1,6 +1,6 @@
 //! What merges and moves have in common: reading live tables, copying what stays of them, naming what is written.
 use super::table::{OpenTable, read_bytes, read_piece};
-use super::write::{NewTable, TableWriter, Written, sync_dir};
+use super::write::{NewTable, TableWriter, Written, give_up, sync_dir};
 use super::{Failure, yield_now};
 use crate::env::Dir;
 use crate::key::KeyRange;
@@ -58,12 +58,18 @@ impl Target<'_> {
         TableWriter::begin(&self.dirs[tier as usize], self.names.name(), self.shapes[tier as usize])
     }
 
-    /// Makes the names of tables of `tier` durable.
+    /// Makes the names of `written`, tables of `tier`, durable, if there are any.
     ///
     /// # Errors
-    /// As [`sync_dir`].
-    pub async fn sync(&self, tier: Tier) -> Result<(), Failure> {
-        sync_dir(&self.dirs[tier as usize]).await
+    /// As [`sync_dir`]; the tables are gone then.
+    pub async fn sync(&self, tier: Tier, written: Vec<Written>) -> Result<Vec<Written>, Failure> {
+        if written.is_empty() {
+            return Ok(written);
+        }
+        match sync_dir(&self.dirs[tier as usize]).await {
+            Ok(()) => Ok(written),
+            Err(why) => give_up(written, why).await,
+        }
     }
 }
 
@@ -91,6 +97,9 @@ pub(super) fn clipped(tombstones: &[RangeTombstone], range: &KeyRange) -> Vec<Ra
 }
 
 /// Goes through `rewrite`, whose sources are `inputs`, and writes what stays into new tables.
+///
+/// # Errors
+/// Of reading or writing; nothing is left of what was written then, as far as that went.
 pub(super) async fn copy(
     rewrite: &mut Rewrite,
     inputs: &[&Input],
@@ -98,15 +107,34 @@ pub(super) async fn copy(
     target: &mut Target<'_>,
     run: Run,
 ) -> Result<Vec<Written>, Failure> {
+    let (mut written, mut writer) = (Vec::new(), Some(target.begin(run.tier)));
+    match copy_into(rewrite, inputs, lower, target, run, (&mut written, &mut writer)).await {
+        Ok(()) => Ok(written),
+        Err(why) => {
+            if let Some(writer) = writer {
+                writer.abandon().await;
+            }
+            give_up(written, why).await
+        }
+    }
+}
+
+async fn copy_into(
+    rewrite: &mut Rewrite,
+    inputs: &[&Input],
+    lower: &(dyn Lower + Sync),
+    target: &mut Target<'_>,
+    run: Run,
+    (written, writing): (&mut Vec<Written>, &mut Option<TableWriter>),
+) -> Result<(), Failure> {
     let pace = Pace { drain: TABLE_CHUNK, table: run.bytes, extent: TABLE_EXTENT_TARGET };
     let damaged = |damage: Damage| {
         let of = inputs.iter().find(|input| input.entry.file == damage.file);
         of.expect("what is damaged is an input").open.damaged(damage)
     };
-    let mut written = Vec::new();
-    let mut writer = target.begin(run.tier);
     let mut read = Reading::default();
     loop {
+        let writer = writing.as_mut().expect("a table is being written");
         let progress = rewrite.step(&mut writer.builder, pace, lower).map_err(damaged)?;
         match progress {
             Progress::Need { source, need } => {
@@ -121,11 +149,12 @@ pub(super) async fn copy(
             }
             Progress::Drain => writer.drain().await?,
             Progress::Cut | Progress::Stop | Progress::Done => {
+                let writer = writing.take().expect("just used");
                 written.extend(writer.finish(run.touched_ms, target.keep).await?);
                 if progress != Progress::Cut {
-                    return Ok(written);
+                    return Ok(());
                 }
-                writer = target.begin(run.tier);
+                *writing = Some(target.begin(run.tier));
             }
         }
     }

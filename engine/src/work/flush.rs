@@ -1,5 +1,5 @@
 //! Flushing: sealed memtables become a hot table, or several where one would be too large.
-use super::write::{NewTable, TableWriter, Written};
+use super::write::{NewTable, TableWriter, Written, give_up};
 use super::{Failure, yield_now};
 use crate::env::Dir;
 use crate::ids::Lsn;
@@ -44,20 +44,25 @@ pub async fn write(
     let mut copying = Copying::new(&flush);
     loop {
         let step = copying.copy(&mut writer);
-        writer.drain().await?;
-        if step == Step::End {
-            break;
+        // A writer that fails has removed its file.
+        if let Err(why) = writer.drain().await {
+            return give_up(written, why).await;
         }
-        if step == Step::Full {
-            copying.cut(&mut writer);
-            let full = std::mem::replace(&mut writer, TableWriter::begin(dir, next(), Shape::HOT));
-            written.extend(full.finish(flush.touched_ms, keep).await?);
+        match step {
+            Step::More => yield_now().await,
+            Step::Full | Step::End => {
+                copying.cut(step, &mut writer);
+                let next = (step == Step::Full).then(|| TableWriter::begin(dir, next(), Shape::HOT));
+                match writer.finish(flush.touched_ms, keep).await {
+                    Ok(table) => written.extend(table),
+                    Err(why) => return give_up(written, why).await,
+                }
+                let Some(next) = next else { return Ok(written) };
+                writer = next;
+                yield_now().await;
+            }
         }
-        yield_now().await;
     }
-    copying.end(&mut writer);
-    written.extend(writer.finish(flush.touched_ms, keep).await?);
-    Ok(written)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,15 +133,10 @@ impl<'a> Copying<'a> {
         result
     }
 
-    /// The table ends here.
-    fn cut(&mut self, writer: &mut TableWriter) {
+    /// The table ends here, and was the last one if `step` says so.
+    fn cut(&mut self, step: Step, writer: &mut TableWriter) {
         let at = self.ranges.at.clone();
-        self.ranges.put(Some(&at), writer);
-    }
-
-    /// It was the last one.
-    fn end(&mut self, writer: &mut TableWriter) {
-        self.ranges.put(None, writer);
+        self.ranges.put((step == Step::Full).then_some(&at), writer);
     }
 }
 

@@ -27,8 +27,5 @@ pub async fn run(
     let mut rewrite = Rewrite::new(merge, tombstones.concat(), readers);
     let run = Run { tier: Tier::Hot, bytes: u64::MAX, touched_ms: touched(inputs.iter()) };
     let written = copy(&mut rewrite, &newest_first, &plan.below, target, run).await?;
-    if !written.is_empty() {
-        target.sync(Tier::Hot).await?;
-    }
-    Ok(written)
+    target.sync(Tier::Hot, written).await
 }

@@ -7,8 +7,9 @@
 //! then. Its name is durable once [`write::sync_dir`] has returned, which a job does once, after its last table. Only then
 //! may a manifest name it.
 //!
-//! # Being dropped
-//! Every executor is an ordinary future. Dropping it leaves files that no manifest names: their removal is asked for at
+//! # Failing, and being dropped
+//! An executor that fails has removed what it wrote, and waited for that: nothing of its I/O is under way any more. Every
+//! executor is an ordinary future. Dropping it leaves files that no manifest names: their removal is asked for at
 //! once, by [`write::Written`] or the writer, and if that does not come about recovery sweeps them. They wait at least once
 //! for every [`TABLE_CHUNK`](crate::limits::TABLE_CHUNK) bytes that they read or write, so that no space's job keeps a
 //! thread from others; one piece, which may be a value of the greatest length, is verified and copied at once.
@@ -24,7 +25,7 @@ pub mod write;
 pub use copy::{Input, Namer, SHAPES, Target};
 pub use failure::Failure;
 pub use table::OpenTable;
-pub use write::{NewTable, TableWriter, Written};
+pub use write::{NewTable, TableWriter, Written, give_up};
 
 /// Lets whoever else is ready on this thread go first.
 pub(crate) async fn yield_now() {

@@ -12,7 +12,7 @@
 //! anew, since one may lie on both sides. How many versions are hidden is an upper bound from then on. Its LSNs, priority and time stay what they were for the whole.
 use super::Failure;
 use super::copy::{Input, Run, Target, clipped, copy, sources, touched};
-use super::write::Written;
+use super::write::{Written, give_up};
 use crate::key::KeyRange;
 use crate::manifest::{TableEntry, Tier};
 use crate::plan::{MovePlan, Moved, Take};
@@ -48,18 +48,21 @@ pub async fn run(
     let count = inputs.len();
     inputs.extend(lower.iter().filter(meets));
     let down = Down { plan, inputs: &inputs, upper: count, readers: &readers };
-    let (mut tables, stop, passed) = down.take(target).await?;
+    let (tables, stop, passed) = down.take(target).await?;
+    let mut tables = target.sync(plan.to, tables).await?;
     let mut moved = Moved { stop, moved: entries(&tables), ..Moved::default() };
-    if !tables.is_empty() {
-        target.sync(plan.to).await?;
-    }
     if plan.take == Take::Deletes {
-        let kept = down.keep(target).await?;
-        if !kept.is_empty() {
-            target.sync(plan.from).await?;
+        let kept = match down.keep(target).await {
+            Ok(kept) => target.sync(plan.from, kept).await,
+            failed => failed,
+        };
+        match kept {
+            Ok(kept) => {
+                moved.kept = entries(&kept);
+                tables.extend(kept);
+            }
+            Err(why) => return give_up(tables, why).await,
         }
-        moved.kept = entries(&kept);
-        tables.extend(kept);
     }
     let taken = plan.taken(moved.stop.as_deref());
     let rest = inputs.iter().zip(passed).filter_map(|(input, passed)| rest(input, &taken, passed));

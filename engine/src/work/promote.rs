@@ -1,7 +1,7 @@
 //! Copying entries up into hot. The rule and its proof are in [`crate::plan`].
 use super::Failure;
 use super::copy::Target;
-use super::write::Written;
+use super::write::{TableWriter, Written};
 use crate::manifest::Tier;
 use crate::plan::promote::{Newest, PromotePlan, Promotion, Wanted, confirm};
 use crate::table::{Body, Entry, Priority};
@@ -54,6 +54,20 @@ pub async fn run(
     wanted.sort_by(|a, b| a.key.cmp(&b.key));
     wanted.dedup_by(|a, b| a.key == b.key);
     let mut writer = target.begin(Tier::Hot);
+    let left = match copy(wanted, look, &mut writer).await {
+        Ok(left) => left,
+        Err(why) => {
+            writer.abandon().await;
+            return Err(why);
+        }
+    };
+    let table = writer.finish(now_ms, target.keep).await?;
+    let table = target.sync(Tier::Hot, table.into_iter().collect()).await?.pop();
+    Ok(Promoted { table, left })
+}
+
+/// Copies those of `wanted` that are still the newest; how many are not.
+async fn copy(wanted: Vec<&Wanted>, look: &mut dyn Look, writer: &mut TableWriter) -> Result<u64, Failure> {
     let mut left = 0;
     for wanted in wanted {
         let seen = look.newest(wanted).await?;
@@ -65,9 +79,5 @@ pub async fn run(
         writer.add(Entry { key: &wanted.key, lsn: seen.newest.lsn, priority: seen.priority, body });
         writer.drain().await?;
     }
-    let table = writer.finish(now_ms, target.keep).await?;
-    if table.is_some() {
-        target.sync(Tier::Hot).await?;
-    }
-    Ok(Promoted { table, left })
+    Ok(left)
 }

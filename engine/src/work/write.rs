@@ -141,6 +141,18 @@ impl Written {
     }
 }
 
+/// Removes the files of tables of which nothing comes since `why`, and says so. Whoever runs a job tells when all of its
+/// I/O has ended: a removal that only being dropped asks for comes after that.
+///
+/// # Errors
+/// `why`, always.
+pub async fn give_up<T>(written: Vec<Written>, why: Failure) -> Result<T, Failure> {
+    for table in written {
+        table.abandon().await;
+    }
+    Err(why)
+}
+
 /// Makes the names of finished tables durable. Once for all tables of a job, before a manifest names them.
 ///
 /// # Errors

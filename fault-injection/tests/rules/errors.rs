@@ -65,13 +65,17 @@ fn f09_bytes_written_after_a_failed_sync_are_durable_with_the_next_one() {
 
 #[test]
 fn f09_a_failed_directory_sync_leaves_it_refusing_changes_until_the_power_is_cut() {
-    let feigned = outcomes(|seed| {
+    let failed = |seed| {
         let rig = armed(seed, FaultKind::F09DirSyncEio);
         rig.synced("f", b"data");
         rig.ok(rig.dir.create("new"));
         rig.world.set_enabled(FaultKind::F09DirSyncEio, true);
         assert_eq!(rig.err(rig.dir.sync()).kind, IoErrorKind::Device);
         rig.world.set_enabled(FaultKind::F09DirSyncEio, false);
+        rig
+    };
+    let feigned = outcomes(|seed| {
+        let rig = failed(seed);
         assert_eq!(rig.err(rig.dir.remove("f")).kind, IoErrorKind::Denied);
         let feigned = wait(&rig.world, rig.dir.sync()).is_ok();
         for kind in [
@@ -86,13 +90,7 @@ fn f09_a_failed_directory_sync_leaves_it_refusing_changes_until_the_power_is_cut
     let all = [(false, false), (false, true), (true, false), (true, true)];
     assert_eq!(feigned, all.into(), "what a feigned sync covers may be lost");
     for seed in 0..10 {
-        let rig = armed(seed, FaultKind::F09DirSyncEio);
-        rig.synced("f", b"data");
-        rig.ok(rig.dir.create("new"));
-        rig.world.set_enabled(FaultKind::F09DirSyncEio, true);
-        assert_eq!(rig.err(rig.dir.sync()).kind, IoErrorKind::Device);
-        rig.world.set_enabled(FaultKind::F09DirSyncEio, false);
-        let rig = rig.process_kill();
+        let rig = failed(seed).process_kill();
         assert_eq!(
             rig.err(rig.dir.sync()).kind,
             IoErrorKind::Denied,
