@@ -164,12 +164,17 @@ impl Execution {
         for (end, steps) in [(crash, &steps), (End::Close, &look), (End::Close, &look)] {
             let boot = plan::Boot { end, opening: Opening::RecoverAll, damage: Vec::new(), junk: Vec::new() };
             self.boot(&boot, steps).await;
-            self.all_serve();
+            // Unless a disk that cannot be read explains why it does not open at all: the opener has looked.
+            let is_open = story.shared().is_open;
+            if is_open {
+                self.all_serve();
+            }
             if self.has_failed() {
                 return;
             }
         }
-        if let Err(failure) = deletion::nothing_is_left(&story) {
+        let is_open = story.shared().is_open;
+        if is_open && let Err(failure) = deletion::nothing_is_left(&story) {
             story.fail(failure);
         }
     }
@@ -500,6 +505,12 @@ async fn director(
     Ok(())
 }
 
+/// Whether what an error is about is the root or lies in it, and not in a space.
+fn is_of_the_root(e: &bulkhead::Error) -> bool {
+    let root = Path::new(ROOT);
+    e.path().is_none_or(|path| root.starts_with(path) || path.parent() == Some(root))
+}
+
 /// Opens the engine, looks at what it lists and recovers, and lets the clients loose.
 async fn opener(
     story: Arc<Story>,
@@ -510,8 +521,9 @@ async fn opener(
     let opened = Engine::open(env.clone(), Path::new(ROOT), story.run.options.clone()).await;
     let engine = match opened {
         Ok(engine) => engine,
-        // A directory whose sync failed refuses changes until the power is cut, whoever synced it.
-        Err(_) if story.is_anybody_struck() => return Ok(()),
+        // A directory whose sync failed refuses changes until the power is cut, whoever synced it. What is inside a
+        // space is no reason.
+        Err(e) if story.is_anybody_struck() && e.space().is_none() && is_of_the_root(&e) => return Ok(()),
         Err(e) => {
             let what = format!("the engine does not open, and nothing explains it: {e:?}");
             return Err(Failure::new(Guarantee::G9Liveness, what));

@@ -4,6 +4,7 @@ use crate::execute::{Report, execute, identity};
 use crate::failure::{Failure, Guarantee};
 use crate::plan::Run;
 use crate::summary::{Check, Found, Summary, Wrong};
+use bulkhead::env::Owner;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -153,19 +154,29 @@ pub fn double(run: &Run, first: &Report) -> Result<(), Wrong> {
 
 /// Where the traces of two further executions part.
 fn divergence(run: &Run) -> Result<String, Wrong> {
-    const ALL: usize = 1 << 20;
-    let one = execute_alone(run, ALL).map_err(Wrong::Panicked)?.lines;
-    let other = execute_alone(run, ALL).map_err(Wrong::Panicked)?.lines;
-    let at = one.iter().zip(&other).position(|(a, b)| a != b);
-    Ok(match at {
-        Some(i) => format!(
-            "first at line {i}: {:?} against {:?}, after {:?}",
-            one[i],
-            other[i],
-            one.get(i.max(1) - 1)
-        ),
+    let lines = || execute_alone(run, ALL_LINES).map(|report| report.lines).map_err(Wrong::Panicked);
+    Ok(parting(&lines()?, &lines()?))
+}
+
+/// More lines than any trace has.
+const ALL_LINES: usize = 1 << 20;
+
+/// The first lines in which two traces differ.
+fn parting(one: &[String], other: &[String]) -> String {
+    match one.iter().zip(other).position(|(a, b)| a != b) {
+        Some(i) => {
+            let before = i.checked_sub(1).and_then(|i| one.get(i));
+            format!("first at line {i}: {:?} against {:?}, after {before:?}", one[i], other[i])
+        }
         None => format!("{} lines against {} lines", one.len(), other.len()),
-    })
+    }
+}
+
+/// The lines of a trace about one owner, without the time: it may differ between the runs of a pair.
+fn lines_of(lines: &[String], owner: u64) -> Vec<String> {
+    let owner = format!("{owner:016x} ");
+    let of = |line: &String| Some(line.trim_start().split_once(' ')?.1.trim_start().to_owned());
+    lines.iter().filter_map(of).filter(|line| line.starts_with(&owner)).collect()
 }
 
 /// Whether a pair showed anything.
@@ -190,7 +201,15 @@ pub fn pair(seed: u64) -> Result<(Report, Counts), Wrong> {
         let (a, b) = (with_report.stories[i], without_report.stories[i]);
         if a != b {
             let which = if a.0 == b.0 { "what it asked of the disk" } else { "what its clients were told" };
-            let what = format!("faults in {:?} change {which} in space {id:?}", with.spaces[0]);
+            let owner = Owner::of(id).0;
+            let lines = |run| execute_alone(run, ALL_LINES).map_err(Wrong::Panicked);
+            let (one, other) =
+                (lines_of(&lines(&with)?.lines, owner), lines_of(&lines(&without)?.lines, owner));
+            let what = format!(
+                "faults in {:?} change {which} in space {id:?}, {}",
+                with.spaces[0],
+                parting(&one, &other)
+            );
             return Err(Wrong::Broken(Failure::new(Guarantee::G3Isolation, what)));
         }
     }
