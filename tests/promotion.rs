@@ -95,9 +95,9 @@ impl Bench {
 
     /// Writes until the memtable is flushed, and little more.
     async fn flush(&self) {
-        let before = self.space.job_counts().flushes;
+        let before = self.space.stats().jobs.flushes;
         let started = Instant::now();
-        while self.space.job_counts().flushes == before {
+        while self.space.stats().jobs.flushes == before {
             assert!(started.elapsed() < Duration::from_secs(30), "never: the memtable is flushed");
             if self.space.memory_bytes() < 4096 {
                 self.space.put("filler", [7; 100]).await.unwrap();
@@ -112,7 +112,7 @@ impl Bench {
     }
 
     async fn promoted(&self, promotions: u64) {
-        until("it is promoted", || self.space.job_counts().promotions == promotions).await;
+        until("it is promoted", || self.space.stats().jobs.promotions == promotions).await;
     }
 
     /// The key holds `expected` now, and in the next opening.
@@ -151,14 +151,14 @@ async fn the_third_read_brings_an_entry_up_without_a_flush() {
             tokio::task::yield_now().await;
         }
         for _ in 0..3 {
-            assert_eq!(bench.space.job_counts().promotions, promotions - 1);
+            assert_eq!(bench.space.stats().jobs.promotions, promotions - 1);
             bench.read(n).await;
         }
         bench.promoted(promotions).await;
         bench.read(n).await;
         bench.pass(60);
     }
-    let done = bench.space.job_counts();
+    let done = bench.space.stats().jobs;
     assert_eq!((done.flushes, done.entries_promoted, done.entries_left), (0, 2, 0));
     let cold = bench.files().2;
     assert!(cold > 0, "the originals stay");
@@ -206,7 +206,7 @@ async fn flushed_within_a_promotion(value: Option<&[u8]>) {
         None => bench.space.delete(&key).await.unwrap(),
     };
     bench.flush().await;
-    assert_eq!(bench.space.job_counts().promotions, 0);
+    assert_eq!(bench.space.stats().jobs.promotions, 0);
     bench.env.lift();
     bench.promoted(1).await;
     bench.holds(5, value).await;
@@ -238,11 +238,11 @@ async fn flushed_before_a_promotion(value: Option<&[u8]>) {
         None => bench.space.delete(&key).await.unwrap(),
     };
     bench.flush().await;
-    assert_eq!(bench.space.job_counts().promotions, 1);
+    assert_eq!(bench.space.stats().jobs.promotions, 1);
     bench.pass(60);
     bench.read(7).await;
-    until("it is looked at again", || bench.space.job_counts().entries_left == 1).await;
-    assert_eq!(bench.space.job_counts().promotions, 1);
+    until("it is looked at again", || bench.space.stats().jobs.entries_left == 1).await;
+    assert_eq!(bench.space.stats().jobs.promotions, 1);
     bench.holds(6, value).await;
 }
 

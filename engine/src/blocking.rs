@@ -27,14 +27,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 use crate::batch::{Batch, WriteOptions};
-use crate::config::{Durability, Options};
+use crate::config::{Durability, Options, TierOptions};
 use crate::engine::Listing;
 use crate::env::os::{OsEnv, OsOptions, block_on, block_on_here};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Lsn, SpaceId};
 use crate::memtable::{Direction, Value};
 use crate::recovery::RecoveryReport;
-use crate::space::{JobCounts, Outcome, SpaceState};
+use crate::space::{Outcome, SpaceState};
 use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
@@ -346,10 +346,26 @@ impl Space {
         self.inner.outcome(lsn)
     }
 
-    /// What was done to its tables since this opening began.
+    /// Its capacities and what moves data between its tiers.
     #[must_use]
-    pub fn job_counts(&self) -> JobCounts {
-        self.inner.job_counts()
+    pub fn tiers(&self) -> TierOptions {
+        self.inner.tiers()
+    }
+
+    /// Changes them; see [`crate::Space::set_tiers`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_tiers(&self, tiers: TierOptions) -> Result<()> {
+        self.inner.set_tiers(tiers)
+    }
+
+    /// Ends this opening; see [`crate::Space::shutdown`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shutdown(&self) -> Result<()> {
+        block_on(self.inner.shutdown())
     }
 
     /// Bytes that this space's entries take in memory.

@@ -1,11 +1,16 @@
 //! [`Options`] are what a caller writes, unchecked; [`Config`] is what the engine sees, checked once.
 use crate::error::{Error, Rejected, Result};
+use crate::ids::SpaceId;
 use crate::limits::{FRAME_MAX, PAGE, SEGMENT_FIRST, SEGMENT_MAX};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+mod spaces;
 mod tiers;
 
+pub(crate) use spaces::SpaceTiers;
 pub use tiers::{Amount, TierOptions, Tiers};
 
 /// What an acknowledgement promises (guarantee G1).
@@ -50,8 +55,10 @@ pub struct Options {
     pub idle_close_ms: u64,
     /// Spaces that `recover_all` opens at once.
     pub recovery_parallelism: usize,
-    /// Capacities of tiers and what moves between them, for every space.
+    /// Capacities of tiers and what moves between them, for every space that has none of its own.
     pub tiers: TierOptions,
+    /// Those of single spaces, whether they exist already or not. Nothing is taken over from `tiers`.
+    pub spaces: BTreeMap<SpaceId, TierOptions>,
 }
 
 impl Default for Options {
@@ -70,6 +77,7 @@ impl Default for Options {
             idle_close_ms: 60_000,
             recovery_parallelism: 4,
             tiers: TierOptions::default(),
+            spaces: BTreeMap::new(),
         }
     }
 }
@@ -78,14 +86,15 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub struct Config {
     options: Options,
-    tiers: Tiers,
+    tiers: Arc<Tiers>,
+    spaces: BTreeMap<SpaceId, Arc<Tiers>>,
 }
 
 impl Config {
     /// Checks `options`.
     ///
     /// # Errors
-    /// `Rejected(Config)` naming the option, its value and the values expected.
+    /// `Rejected(Config)` naming the option, its value and the values expected, and the space whose option it is.
     pub fn new(options: Options) -> Result<Config> {
         let o = &options;
         let min_segment = 4 * PAGE as u64;
@@ -100,8 +109,12 @@ impl Config {
         bounded("max-descriptors", o.max_descriptors, 16, 1 << 30)?;
         bounded("idle-close-ms", o.idle_close_ms, 1, 7 * 86_400_000)?;
         bounded("recovery-parallelism", o.recovery_parallelism as u64, 1, 1024)?;
-        let tiers = Tiers::new(o.tiers.clone())?;
-        Ok(Config { options, tiers })
+        let tiers = checked(o, o.tiers.clone())?;
+        let of = |(id, tiers): (&SpaceId, &TierOptions)| {
+            Ok((id.clone(), checked(o, tiers.clone()).map_err(|e| e.in_space(id))?))
+        };
+        let spaces = o.spaces.iter().map(of).collect::<Result<_>>()?;
+        Ok(Config { options, tiers, spaces })
     }
 
     /// What convenience calls wait for.
@@ -159,26 +172,27 @@ impl Config {
     pub fn idle_close(&self) -> Duration {
         Duration::from_millis(self.options.idle_close_ms)
     }
-    /// Capacities of tiers and what moves between them.
+    /// Capacities of a space's tiers and what moves between them.
     #[must_use]
-    pub fn tiers(&self) -> &Tiers {
-        &self.tiers
+    pub fn tiers(&self, space: &SpaceId) -> Arc<Tiers> {
+        self.spaces.get(space).unwrap_or(&self.tiers).clone()
     }
-    /// Bytes at which a memtable is sealed: as configured, and at most a quarter of the memory budget.
-    #[must_use]
-    pub fn memtable_bytes(&self) -> u64 {
-        self.tiers.get().memtable_bytes.min(self.options.memory_budget / 4)
-    }
-    /// Bytes of log of a space beyond which its memtable is flushed: as configured, and at least four first segments.
-    #[must_use]
-    pub fn log_bytes(&self) -> u64 {
-        self.tiers.get().log_bytes.max(4 * self.options.segment_first)
+    /// Checks tiers for a single space.
+    ///
+    /// # Errors
+    /// As [`Config::new`].
+    pub(crate) fn checked(&self, tiers: TierOptions) -> Result<Arc<Tiers>> {
+        checked(&self.options, tiers)
     }
     /// Spaces that `recover_all` opens at once.
     #[must_use]
     pub fn recovery_parallelism(&self) -> usize {
         self.options.recovery_parallelism
     }
+}
+
+fn checked(o: &Options, tiers: TierOptions) -> Result<Arc<Tiers>> {
+    Ok(Arc::new(Tiers::new(tiers)?.within(o.memory_budget, o.segment_first)))
 }
 
 fn bounded(name: &str, value: u64, min: u64, max: u64) -> Result<()> {

@@ -1,17 +1,21 @@
 //! What all spaces of an engine share.
 use crate::budget::Budget;
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::{Config, SpaceTiers};
 use crate::descriptors::Descriptors;
-use crate::env::{Env, LockGuard};
+use crate::env::{Env, LockGuard, Owner};
+use crate::ids::SpaceId;
 use crate::sync::Mutex;
+use std::future::Future;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// What all spaces of an engine share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) config: Config,
+    pub(crate) tiers: SpaceTiers,
     pub(crate) budget: Budget,
     pub(crate) descriptors: Arc<Descriptors>,
     /// Verified pieces of tables.
@@ -21,6 +25,19 @@ pub(crate) struct Context {
     pub(crate) lock: Mutex<Option<LockGuard>>,
     #[cfg(bulkhead_mutants)]
     pub(crate) everyone: Mutex<Vec<std::sync::Weak<dyn Neighbour>>>,
+}
+
+impl Context {
+    /// Runs a task of a space's own; whatever is traced in it tells the space.
+    pub(crate) fn run_for(
+        &self,
+        space: &SpaceId,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let span = tracing::info_span!("space", space = %space, task = name);
+        self.env.spawn(Owner::of(space), name, Box::pin(task.instrument(span)));
+    }
 }
 
 /// The mutant `fence-reaches-all`: what the fence of one space does to the others of its engine.

@@ -1,6 +1,6 @@
 //! The engine: one data root, its spaces, and the calls that concern more than one of them. Control flow only.
 use crate::budget::Budget;
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, SpaceTiers};
 use crate::context::Context;
 use crate::descriptors::Descriptors;
 use crate::env::{Dir, Env, Missing, Owner};
@@ -71,6 +71,7 @@ impl Engine {
         root::identify(&env, &dir, !found.spaces.is_empty()).await?;
         let husks = delete::resume(&*env, &dir, &mut found).await?;
         let context = Arc::new(Context {
+            tiers: SpaceTiers::default(),
             budget: Budget::new(config.memory_budget()),
             descriptors: Descriptors::new(config.max_descriptors()),
             cache: crate::cache::Cache::new(config.cache_bytes(), config.cache_share_bytes()),
@@ -115,7 +116,7 @@ impl Engine {
                 .advice("Open it, or choose another id; nothing was done.")
         };
         match self.begin_create(id)? {
-            Ok(slot) => self.opened(id, slot.settled().await),
+            Ok(slot) => self.open_slot(id, &slot, |_| false).await,
             Err(slot) if slot.is_being_deleted() => Err(being_deleted(id)),
             Err(_) => Err(exists()),
         }
@@ -148,7 +149,7 @@ impl Engine {
         }
         self.may_change_root()?;
         match self.begin_create(id)? {
-            Ok(slot) => self.opened(id, slot.settled().await),
+            Ok(slot) => self.open_slot(id, &slot, |_| false).await,
             Err(_) => self.space(id).await,
         }
     }
@@ -196,7 +197,6 @@ impl Engine {
             return Err(open_already(&plan.id));
         }
         let (shared, plan, mine) = (self.shared.clone(), plan.clone(), slot.clone());
-        let owner = Owner::of(&plan.id);
         let id = plan.id.clone();
         let task = async move {
             let _settles = SettleOnPanic { slot: mine.clone(), id: plan.id.clone() };
@@ -205,9 +205,9 @@ impl Engine {
                 mine.settle(SlotState::Broken(e, Box::new(report)));
                 return;
             }
-            mine.settle(open(&shared, &plan.id).await);
+            mine.settle(open(&shared, &plan.id, &mine).await);
         };
-        self.shared.context.env.spawn(owner, "repair-space", Box::pin(task));
+        self.shared.context.run_for(&id, "repair-space", task);
         self.opened(&id, slot.settled().await)
     }
 
@@ -253,10 +253,18 @@ impl Engine {
                 begun += 1;
             }
             let Some(slot) = self.shared.registry.get(id) else { continue };
-            match slot.settled().await {
-                SlotState::Open(space) => reports.push(space.recovery_report().clone()),
-                SlotState::Broken(_, report) => reports.push(*report),
-                SlotState::Idle | SlotState::Busy | SlotState::Deleting | SlotState::Gone(_) => {}
+            loop {
+                match slot.settled().await {
+                    SlotState::Open(space) => reports.push(space.recovery_report().clone()),
+                    SlotState::Broken(_, report) => reports.push(*report),
+                    // It was shut down before its report could be read.
+                    SlotState::Idle if self.alive().is_ok() => {
+                        self.begin_open(id);
+                        continue;
+                    }
+                    SlotState::Idle | SlotState::Busy | SlotState::Deleting | SlotState::Gone(_) => {}
+                }
+                break;
             }
             let torn = reports.last().is_some_and(|r| r.status == RecoveryStatus::TornTail);
             if torn && crate::mutants::on("torn-tail-stops-all") {
@@ -336,23 +344,22 @@ impl Engine {
                 Err(slot) => return Ok(Err(slot)),
             }
         };
-        let owner = Owner::of(id);
-        let (shared, id, mine) = (shared.clone(), id.clone(), slot.clone());
+        let (shared, name, mine) = (shared.clone(), id.clone(), slot.clone());
         let task = async move {
-            let _settles = SettleOnPanic { slot: mine.clone(), id: id.clone() };
-            let held = Home::admit(&shared.context, &id).await;
-            match create_space(&shared.context, &shared.root, &shared.naming, &id).await {
+            let _settles = SettleOnPanic { slot: mine.clone(), id: name.clone() };
+            let held = Home::admit(&shared.context, &name).await;
+            match create_space(&shared.context, &shared.root, &shared.naming, &name).await {
                 Ok(opened) => {
-                    let incarnation = Incarnation::new(&shared.context, &shared.root, held, opened);
+                    let incarnation = Incarnation::new(&shared.context, &shared.root, &mine, held, opened);
                     mine.settle(SlotState::Open(Space { incarnation }));
                 }
                 Err(e) => {
-                    shared.registry.forget(&id);
+                    shared.registry.forget(&name);
                     mine.settle(SlotState::Gone(e));
                 }
             }
         };
-        self.shared.context.env.spawn(owner, "create-space", Box::pin(task));
+        self.shared.context.run_for(id, "create-space", task);
         Ok(Ok(slot))
     }
 
@@ -368,14 +375,18 @@ impl Engine {
         from: impl FnOnce(&SlotState) -> bool,
     ) -> Result<Space> {
         self.claim_and_open(id, slot, from);
-        if slot.is_being_deleted() {
-            return Err(being_deleted(id));
-        }
-        let state = slot.settled().await;
-        if matches!(state, SlotState::Idle) {
+        loop {
+            if slot.is_being_deleted() {
+                return Err(being_deleted(id));
+            }
+            let state = slot.settled().await;
+            if !matches!(state, SlotState::Idle) {
+                return self.opened(id, state);
+            }
+            // It was shut down before it could be handed out.
             self.alive()?;
+            self.claim_and_open(id, slot, |state| matches!(state, SlotState::Idle));
         }
-        self.opened(id, state)
     }
 
     fn claim_and_open(&self, id: &SpaceId, slot: &Arc<Slot>, from: impl FnOnce(&SlotState) -> bool) {
@@ -390,19 +401,18 @@ impl Engine {
         if matches!(claim, Claim::Theirs) {
             return;
         }
-        let (shared, id, slot) = (self.shared.clone(), id.clone(), slot.clone());
-        let owner = Owner::of(&id);
+        let (shared, name, slot) = (self.shared.clone(), id.clone(), slot.clone());
         let task = async move {
-            let _settles = SettleOnPanic { slot: slot.clone(), id: id.clone() };
+            let _settles = SettleOnPanic { slot: slot.clone(), id: name.clone() };
             if let Some(space) = former {
                 // Whatever it says: it has ended, and recovery finds what there is.
                 let _ = space.incarnation.close().await;
                 space.incarnation.retire();
                 slot.note_earlier(&space.incarnation);
             }
-            slot.settle(open(&shared, &id).await);
+            slot.settle(open(&shared, &name, &slot).await);
         };
-        self.shared.context.env.spawn(owner, "open-space", Box::pin(task));
+        self.shared.context.run_for(id, "open-space", task);
     }
 
     fn opened(&self, id: &SpaceId, state: SlotState) -> Result<Space> {
@@ -440,11 +450,11 @@ impl Drop for Ends {
     }
 }
 
-async fn open(shared: &Arc<Shared>, id: &SpaceId) -> SlotState {
+async fn open(shared: &Arc<Shared>, id: &SpaceId, slot: &Arc<Slot>) -> SlotState {
     let held = Home::admit(&shared.context, id).await;
     match recover(&shared.context, &shared.root, id).await {
         Ok(opened) => SlotState::Open(Space {
-            incarnation: Incarnation::new(&shared.context, &shared.root, held, opened),
+            incarnation: Incarnation::new(&shared.context, &shared.root, slot, held, opened),
         }),
         Err(not) => SlotState::Broken(not.error, Box::new(not.report)),
     }

@@ -149,6 +149,7 @@ impl Client {
             }
             Op::Outcome => self.outcomes(&space)?,
             Op::Reopen => self.reopen().await?,
+            Op::Shutdown => self.shutdown(&space).await?,
             Op::CreateAgain => {
                 let result = self.engine.create_space(space.id()).await;
                 match result {
@@ -226,6 +227,25 @@ impl Client {
         match result {
             Ok(space) => self.story.observe(self.space, &space).await.map(|_| ()),
             Err(e) => self.tell_error(Doing::Opening, &e),
+        }
+    }
+
+    /// Ends the opening `space`: with Ok everything that was ordered in it is durable, and it is not open any more.
+    async fn shutdown(&mut self, space: &Space) -> Checked<()> {
+        let before = space.last_lsn();
+        self.story.model(self.space).reopens += 1;
+        let result = space.shutdown().await;
+        let state = space.state();
+        match result {
+            _ if matches!(state, SpaceState::Open) => {
+                Err(self.failure(Guarantee::G9Liveness, "it was shut down, and is open"))
+            }
+            Ok(()) if matches!(state, SpaceState::Deleted) => Ok(()),
+            Ok(()) => {
+                self.story.hit(Probe::ShutDown);
+                self.settle(self.generation, before, Durability::Power, Ok(())).await
+            }
+            Err(e) => self.refused(&e).await,
         }
     }
 

@@ -112,6 +112,10 @@ pub fn draw(seed: u64) -> Run {
     deletions(&mut run);
     compacting(&mut run);
     resting(&mut run);
+    shutdowns(&mut run);
+    if !is_heated {
+        own_tiers(&mut run);
+    }
     run
 }
 
@@ -142,6 +146,35 @@ fn resting(run: &mut Run) {
     run.options.max_descriptors = d.pick(&[16, 24, 40, 512]);
     if d.chance(1, 2) {
         run.options.idle_seal_ms = d.pick(&[2, 5]);
+    }
+}
+
+/// In one run of four some spaces have tiers of their own.
+fn own_tiers(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x0071E5));
+    if !d.chance(1, 4) {
+        return;
+    }
+    for (i, id) in run.spaces.iter().enumerate() {
+        if d.chance(1, 2) {
+            run.options.spaces.insert(id.clone(), tiers(mix(run.seed, i as u64)));
+        }
+    }
+}
+
+/// In one run of three single openings are ended now and then.
+fn shutdowns(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x5D_03));
+    if !d.chance(1, 3) {
+        return;
+    }
+    for step in &mut run.steps {
+        let Step::Client { op, .. } = step else { continue };
+        match op {
+            Op::Reopen if d.chance(1, 2) => *op = Op::Shutdown,
+            Op::Flush { .. } | Op::Pause { .. } if d.chance(1, 4) => *op = Op::Shutdown,
+            _ => {}
+        }
     }
 }
 

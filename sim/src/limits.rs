@@ -4,7 +4,7 @@ use crate::model::Model;
 use crate::plan::{PUT_IN_PEACE, key_bytes};
 use crate::probe::Probe;
 use crate::story::Story;
-use bulkhead::Amount;
+use bulkhead::{Amount, TierOptions};
 
 /// The longest batch or value of a client, and more than any key: what a put may add at most.
 const ONE_PUT: u64 = 1 << 20;
@@ -41,9 +41,15 @@ impl Model {
 }
 
 impl Story {
+    /// Tiers of a space: its own, or those of all.
+    fn tiers(&self, space: usize) -> &TierOptions {
+        let options = &self.run.options;
+        options.spaces.get(&self.run.spaces[space]).unwrap_or(&options.tiers)
+    }
+
     /// What a space may hold: entries in all tiers, and bytes as its quota says.
-    fn most(&self) -> Amount {
-        let tiers = &self.run.options.tiers;
+    fn most(&self, space: usize) -> Amount {
+        let tiers = self.tiers(space);
         let all = tiers.hot_capacity.plus(tiers.warm_capacity).plus(tiers.cold_capacity);
         let quota = if tiers.quota_bytes > 0 { tiers.quota_bytes } else { u64::MAX };
         Amount { bytes: all.bytes.min(quota), ..all }
@@ -54,7 +60,7 @@ impl Story {
     /// # Errors
     /// The space holds more than it may.
     pub fn let_in(&self, space: usize) -> Result<(), Failure> {
-        let (most, model) = (self.most(), self.model(space));
+        let (most, model) = (self.most(space), self.model(space));
         let live = model.live();
         if !live.fits(most) {
             let what = format!("a put was let in, and now it holds {live:?} of {most:?}");
@@ -71,7 +77,7 @@ impl Story {
     /// Whether a put may have been refused for want of room.
     #[must_use]
     pub fn may_be_full(&self, space: usize) -> bool {
-        let (most, cold) = (self.most(), self.run.options.tiers.cold_capacity);
+        let (most, cold) = (self.most(space), self.tiers(space).cold_capacity);
         let model = self.model(space);
         let quiet = self.shared().is_quiet;
         let (there, adds) = match quiet {
@@ -82,6 +88,9 @@ impl Story {
         };
         drop(model);
         self.hit(if quiet { Probe::FullForGood } else { Probe::Full });
+        if self.run.options.spaces.contains_key(&self.run.spaces[space]) {
+            self.hit(Probe::FullByItsOwn);
+        }
         let there = there.plus(adds);
         !there.fits(most) || there.entries > cold.entries
     }

@@ -199,6 +199,8 @@ pub enum Op {
     Outcome,
     /// Ends this opening of the space and opens it anew.
     Reopen,
+    /// Ends the opening; the next operation opens the space again.
+    Shutdown,
     /// Tries to create what is there already.
     CreateAgain,
     /// Deletes the space.

@@ -52,6 +52,10 @@ probes! {
     BatchAcrossCrash = "batch across a crash";
     /// Two clients made a space at the same time.
     FirstTouches = "concurrent first touches";
+    /// A space's opening was ended by itself.
+    ShutDown = "shut down";
+    /// A space was full by limits of its own.
+    FullByItsOwn = "full by its own limits";
     /// A space was reopened after a fence.
     ReopenedAfterFence = "reopened after a fence";
     /// A snapshot was compared that an earlier opening or a fence had left behind.

@@ -27,7 +27,7 @@ impl Story {
     /// Another opening takes the place of the present one of `model`, or none does.
     pub fn replace_handle(&self, model: &mut Model, handle: Option<Space>) {
         let Some(old) = std::mem::replace(&mut model.handle, handle) else { return };
-        let counts = old.job_counts();
+        let counts = old.stats().jobs;
         let mut shared = self.shared();
         shared.work.add(Work {
             flushes: counts.flushes,

@@ -63,6 +63,12 @@ pub struct OptionFlags {
     /// Milliseconds of quiet after which a space's log is synced and sealed
     #[arg(long, global = true, value_name = "MS", hide_short_help = true)]
     idle_seal_ms: Option<u64>,
+    /// File descriptors that spaces together aim to stay below
+    #[arg(long, global = true, value_name = "N", hide_short_help = true)]
+    max_descriptors: Option<u64>,
+    /// Milliseconds after which a space that is not used closes its files
+    #[arg(long, global = true, value_name = "MS", hide_short_help = true)]
+    idle_close_ms: Option<u64>,
     /// Spaces that are recovered at once
     #[arg(long, global = true, value_name = "N", hide_short_help = true)]
     recovery_parallelism: Option<usize>,
@@ -81,6 +87,8 @@ impl OptionFlags {
         over(&mut options.segment_max, self.segment_max);
         over(&mut options.flush_interval_ms, self.flush_interval_ms);
         over(&mut options.idle_seal_ms, self.idle_seal_ms);
+        over(&mut options.max_descriptors, self.max_descriptors);
+        over(&mut options.idle_close_ms, self.idle_close_ms);
         over(&mut options.recovery_parallelism, self.recovery_parallelism);
     }
 }

@@ -121,8 +121,31 @@ fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<ConfigFile, String> {
         Some(toml::Value::String(id)) => Some(SpaceId::new(&id).map_err(|e| format!("space: {e}"))?),
         Some(other) => return Err(format!("space is {other}; expected a space id as a string")),
     };
+    complete_spaces(&mut table)?;
     let options = table.try_into().map_err(|e| e.to_string().trim().to_owned())?;
     Ok(ConfigFile { data_root, space, options })
+}
+
+/// What `[spaces."id"]` leaves out is as `[tiers]` has it: the engine takes nothing over by itself.
+fn complete_spaces(table: &mut toml::Table) -> Result<(), String> {
+    let of_all = match table.get("tiers") {
+        None => toml::Table::new(),
+        Some(toml::Value::Table(tiers)) => tiers.clone(),
+        Some(other) => return Err(format!("tiers is {other}; expected a table")),
+    };
+    let Some(spaces) = table.get_mut("spaces") else { return Ok(()) };
+    let Some(spaces) = spaces.as_table_mut() else {
+        return Err(format!("spaces is {spaces}; expected tables as [spaces.\"id\"]"));
+    };
+    for (id, own) in spaces {
+        let Some(own) = own.as_table_mut() else {
+            return Err(format!("spaces.\"{id}\" is {own}; expected a table with keys of [tiers]"));
+        };
+        for (key, value) in &of_all {
+            own.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -159,6 +182,29 @@ mod tests {
             ("data-root = \"~root/x\"", "only ~ for your own home"),
             ("space = \"a/b\"", "space: a space id must not contain '/'"),
             ("= 3", "TOML parse error"),
+        ] {
+            let said = parsed(bad).unwrap_err();
+            assert!(said.contains(why), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_space_has_what_it_says_and_otherwise_what_all_have() {
+        let file = parsed(
+            "[tiers]\nquota-bytes = 5000\nhot-tables = 3\n\
+             [spaces.alpha]\nquota-bytes = 700\n[spaces.\"b c\".hot-capacity]\nentries = 7\nbytes = 900",
+        )
+        .unwrap();
+        let of = |id| &file.options.spaces[&SpaceId::new(id).unwrap()];
+        assert_eq!((of("alpha").quota_bytes, of("alpha").hot_tables), (700, 3));
+        assert_eq!((of("b c").quota_bytes, of("b c").hot_capacity.entries), (5000, 7));
+        assert_eq!(file.options.tiers.quota_bytes, 5000);
+        for (bad, why) in [
+            ("spaces = 1", "spaces is 1; expected tables"),
+            ("[spaces]\nalpha = 1", "spaces.\"alpha\" is 1; expected a table"),
+            ("[spaces.\"a/b\"]\nhot-tables = 3", "must not contain '/'"),
+            ("[spaces.alpha]\nquota = 3", "unknown field `quota`"),
+            ("tiers = 1", "tiers is 1; expected a table"),
         ] {
             let said = parsed(bad).unwrap_err();
             assert!(said.contains(why), "{bad}: {said}");

@@ -113,7 +113,11 @@ impl Default for TierOptions {
 
 /// [`TierOptions`] that passed every check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tiers(TierOptions);
+pub struct Tiers {
+    options: TierOptions,
+    memtable_bytes: u64,
+    log_bytes: u64,
+}
 
 /// As long as anything may be configured to take.
 const AGES: u64 = 100 * 366 * DAY;
@@ -156,13 +160,35 @@ impl Tiers {
         bounded("tiers.warm-age-s", o.warm_age_s, 0, AGES)?;
         bounded("tiers.promote-reads", u64::from(o.promote_reads), 0, 1_000_000)?;
         bounded("tiers.promote-window-s", o.promote_window_s, 1, AGES)?;
-        Ok(Tiers(options))
+        Ok(Tiers { memtable_bytes: o.memtable_bytes, log_bytes: o.log_bytes, options })
+    }
+
+    /// Fits them into an engine with this memory budget and first log segments of this size, both in bytes.
+    #[must_use]
+    pub fn within(self, memory_budget: u64, segment_first: u64) -> Tiers {
+        Tiers {
+            memtable_bytes: self.options.memtable_bytes.min(memory_budget / 4),
+            log_bytes: self.options.log_bytes.max(4 * segment_first),
+            ..self
+        }
     }
 
     /// The checked values.
     #[must_use]
     pub fn get(&self) -> &TierOptions {
-        &self.0
+        &self.options
+    }
+
+    /// Bytes at which a memtable is sealed: as configured, and at most a quarter of the memory budget.
+    #[must_use]
+    pub fn memtable_bytes(&self) -> u64 {
+        self.memtable_bytes
+    }
+
+    /// Bytes of log beyond which the memtable is flushed: as configured, and at least four first segments.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.log_bytes
     }
 }
 

@@ -37,7 +37,7 @@ impl Engine {
                 let task = async move {
                     let _ = answer.send(deletion.run().await);
                 };
-                self.shared.context.env.spawn(Owner::of(id), "delete-space", Box::pin(task));
+                self.shared.context.run_for(id, "delete-space", task);
                 return answered.await.unwrap_or_else(|_| Err(panicked(id)));
             }
             // Somebody else is at it; then it is asked anew, unless there is nothing left to ask for.
@@ -80,6 +80,7 @@ impl Deletion {
                 }
                 // The id is free before anybody is told.
                 shared.registry.forget(&self.id);
+                shared.context.tiers.forget(&self.id);
                 let told = was_deleted(&self.id);
                 self.tell_earlier(&told);
                 self.end(told.clone(), SlotState::Gone(told));

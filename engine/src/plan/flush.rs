@@ -3,7 +3,7 @@
 //! Sealing rotates the log, so that a segment never spans two memtables; memtables are flushed in order; a flush is
 //! installed only once the log is synced up to its last LSN.
 use super::capacity::{Pressure, Puts};
-use crate::config::Config;
+use crate::config::Tiers;
 use crate::ids::Lsn;
 use crate::limits::{HOT_TABLES_MAX, SEGMENTS_MAX};
 
@@ -84,16 +84,16 @@ const MEMORY_HIGH: u64 = 75;
 
 /// Whether the active memtable is to be sealed. One with nothing in it is only where commits that left nothing fill the log.
 #[must_use]
-pub fn seal(config: &Config, f: &Facts<'_>) -> Option<Seal> {
+pub fn seal(tiers: &Tiers, f: &Facts<'_>) -> Option<Seal> {
     let log: u64 = f.sealed.iter().map(|s| s.log_bytes).sum::<u64>() + f.active.log_bytes;
     let behind = !f.sealed.is_empty();
     match () {
         // Sealed ones wait for their flush already: sealing more frees no log earlier.
-        () if (log >= config.log_bytes() || f.active.log_segments >= SEGMENTS_MAX / 2) && !behind => {
+        () if (log >= tiers.log_bytes() || f.active.log_segments >= SEGMENTS_MAX / 2) && !behind => {
             Some(Seal::Log)
         }
         () if f.active.bytes == 0 => None,
-        () if f.active.bytes >= config.memtable_bytes() => Some(Seal::Bytes),
+        () if f.active.bytes >= tiers.memtable_bytes() => Some(Seal::Bytes),
         () if f.memory_percent >= MEMORY_HIGH && f.largest == Borrower::Largest && !behind => {
             Some(Seal::Memory)
         }
@@ -132,7 +132,7 @@ pub enum Log {
 /// Which sealed memtables to flush: the oldest, and those after it that fit into one table of a memtable's size with it.
 /// None while hot has no place for one more table: it merges first.
 #[must_use]
-pub fn flush(config: &Config, f: &Facts<'_>) -> Option<FlushPlan> {
+pub fn flush(tiers: &Tiers, f: &Facts<'_>) -> Option<FlushPlan> {
     if f.hot_tables >= HOT_TABLES_MAX {
         return None;
     }
@@ -140,7 +140,7 @@ pub fn flush(config: &Config, f: &Facts<'_>) -> Option<FlushPlan> {
         FlushPlan { memtables: 0, last: Lsn::ZERO, log: Log::Durable, frees_log: 0, frees_memory: 0 };
     for s in f.sealed {
         assert!(s.last > plan.last, "memtables are sealed in order");
-        if plan.memtables > 0 && plan.frees_memory + s.bytes > config.memtable_bytes() {
+        if plan.memtables > 0 && plan.frees_memory + s.bytes > tiers.memtable_bytes() {
             break;
         }
         plan.memtables += 1;
@@ -171,8 +171,8 @@ const SLOWEST: u64 = 250;
 
 /// How writers are held back: not at all, then slower with each step towards the limit, then stopped.
 #[must_use]
-pub fn throttle(config: &Config, f: &Facts<'_>) -> Throttle {
-    let o = config.tiers().get();
+pub fn throttle(tiers: &Tiers, f: &Facts<'_>) -> Throttle {
+    let o = tiers.get();
     let log: u64 = f.sealed.iter().map(|s| s.log_bytes).sum::<u64>() + f.active.log_bytes;
     // Each in percent of the way from where it begins to hurt to where it must stop.
     let part =
@@ -180,7 +180,7 @@ pub fn throttle(config: &Config, f: &Facts<'_>) -> Throttle {
     let steps = [
         part(f.sealed.len() as u64, 1, SEALED_MAX),
         part(f.hot_tables as u64, 2 * o.hot_tables as u64, HOT_TABLES_MAX as u64),
-        part(log, config.log_bytes(), 2 * config.log_bytes()),
+        part(log, tiers.log_bytes(), 2 * tiers.log_bytes()),
         if f.hot >= Pressure::Critical { 50 } else { 0 },
     ];
     match steps.into_iter().max().unwrap_or(0) {
@@ -193,11 +193,11 @@ pub fn throttle(config: &Config, f: &Facts<'_>) -> Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Options, TierOptions};
+    use crate::config::TierOptions;
 
-    fn config() -> Config {
-        let tiers = TierOptions { memtable_bytes: 10_000, log_bytes: 50_000, ..TierOptions::default() };
-        Config::new(Options { tiers, segment_first: 16 * 1024, ..Options::default() }).unwrap()
+    fn tiers() -> Tiers {
+        let options = TierOptions { memtable_bytes: 10_000, log_bytes: 50_000, ..TierOptions::default() };
+        Tiers::new(options).unwrap().within(1 << 30, 16 * 1024)
     }
 
     fn facts(sealed: &[Sealed]) -> Facts<'_> {
@@ -221,9 +221,9 @@ mod tests {
 
     #[test]
     fn each_reason_seals_and_an_empty_memtable_never_is() {
-        let c = config();
+        let t = tiers();
         let f = facts(&[]);
-        assert_eq!(seal(&c, &f), None);
+        assert_eq!(seal(&t, &f), None);
         let cases = [
             (Facts { active: Active { bytes: 10_000, ..f.active }, ..f }, Seal::Bytes),
             (Facts { memory_percent: 75, largest: Borrower::Largest, ..f }, Seal::Memory),
@@ -231,8 +231,8 @@ mod tests {
             (Facts { puts: Puts::Wait { since: Lsn::from_raw(3) }, ..f }, Seal::Room),
         ];
         for (facts, why) in cases {
-            assert_eq!(seal(&c, &facts), Some(why));
-            assert_eq!(seal(&c, &Facts { active: Active { bytes: 0, ..facts.active }, ..facts }), None);
+            assert_eq!(seal(&t, &facts), Some(why));
+            assert_eq!(seal(&t, &Facts { active: Active { bytes: 0, ..facts.active }, ..facts }), None);
         }
         let log = [
             Active { log_bytes: 70_000, ..f.active },
@@ -241,38 +241,38 @@ mod tests {
         ];
         for active in log {
             assert_eq!(
-                seal(&c, &Facts { active, ..f }),
+                seal(&t, &Facts { active, ..f }),
                 Some(Seal::Log),
                 "also of commits that left nothing"
             );
         }
-        assert_eq!(seal(&c, &Facts { memory_percent: 75, ..f }), None, "another space has borrowed more");
-        assert_eq!(seal(&c, &Facts { cold: Pressure::Full, quiet: Quiet::No, ..f }), None);
+        assert_eq!(seal(&t, &Facts { memory_percent: 75, ..f }), None, "another space has borrowed more");
+        assert_eq!(seal(&t, &Facts { cold: Pressure::Full, quiet: Quiet::No, ..f }), None);
     }
 
     #[test]
     fn memtables_are_flushed_in_order_and_small_ones_together() {
-        let c = config();
+        let t = tiers();
         let all = [sealed(5, 4000), sealed(7, 6000), sealed(9, 1)];
-        let plan = flush(&c, &facts(&all)).unwrap();
+        let plan = flush(&t, &facts(&all)).unwrap();
         assert_eq!((plan.memtables, plan.last.raw(), plan.frees_log, plan.log), (2, 7, 20_000, Log::Durable));
         let behind = Facts { durable: Lsn::from_raw(6), ..facts(&all) };
-        assert_eq!(flush(&c, &behind).unwrap().log, Log::SyncFirst);
+        assert_eq!(flush(&t, &behind).unwrap().log, Log::SyncFirst);
         let large = [sealed(5, 40_000), sealed(7, 1)];
-        assert_eq!(flush(&c, &facts(&large)).unwrap().memtables, 1);
-        assert_eq!(flush(&c, &facts(&[])), None);
-        assert_eq!(flush(&c, &Facts { hot_tables: HOT_TABLES_MAX, ..facts(&all) }), None);
+        assert_eq!(flush(&t, &facts(&large)).unwrap().memtables, 1);
+        assert_eq!(flush(&t, &facts(&[])), None);
+        assert_eq!(flush(&t, &Facts { hot_tables: HOT_TABLES_MAX, ..facts(&all) }), None);
     }
 
     #[test]
     fn writers_slow_down_before_they_stop() {
-        let c = config();
+        let t = tiers();
         let of =
-            |n: usize| throttle(&c, &facts(&[sealed(1, 1), sealed(2, 1), sealed(3, 1), sealed(4, 1)][..n]));
+            |n: usize| throttle(&t, &facts(&[sealed(1, 1), sealed(2, 1), sealed(3, 1), sealed(4, 1)][..n]));
         assert_eq!((of(0), of(1), of(4)), (Throttle::None, Throttle::None, Throttle::Stop));
         assert!(of(1) < of(2) && of(2) < of(3) && of(3) < of(4));
-        let hot = |n| throttle(&c, &Facts { hot_tables: n, ..facts(&[]) });
+        let hot = |n| throttle(&t, &Facts { hot_tables: n, ..facts(&[]) });
         assert!(hot(16) == Throttle::None && hot(20) < hot(40) && hot(HOT_TABLES_MAX) == Throttle::Stop);
-        assert!(throttle(&c, &Facts { hot: Pressure::Critical, ..facts(&[]) }) > Throttle::None);
+        assert!(throttle(&t, &Facts { hot: Pressure::Critical, ..facts(&[]) }) > Throttle::None);
     }
 }

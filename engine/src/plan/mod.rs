@@ -93,3 +93,15 @@ pub enum Plan {
     Move(MovePlan),
     Promote(promote::PromotePlan),
 }
+
+impl Plan {
+    /// What kind of job it is, for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Plan::Merge(_) => "merge",
+            Plan::Move(_) => "move",
+            Plan::Promote(_) => "promotion",
+        }
+    }
+}

@@ -119,9 +119,11 @@ impl Incarnation {
         });
         let after = mem.bytes();
         layers.moved(&self.context.budget, before, after);
-        let heavy = after >= self.context.config.memtable_bytes()
-            || core.line.bytes_since_rotation() >= self.context.config.log_bytes();
         drop(layers);
+        let heavy = {
+            let tiers = self.tiers.read();
+            after >= tiers.memtable_bytes() || core.line.bytes_since_rotation() >= tiers.log_bytes()
+        };
         if heavy {
             self.consider(core);
         }

@@ -54,7 +54,7 @@ impl Incarnation {
     pub(super) fn start_driver(self: &Arc<Self>) {
         let guarded =
             Guarded { incarnation: self.clone(), role: Role::Driver, task: Box::pin(drive(self.clone())) };
-        self.context.env.spawn(self.owner, "space", Box::pin(guarded));
+        self.context.run_for(&self.id, "space", guarded);
     }
 
     /// Makes sure that the driver runs and looks for work.
@@ -161,7 +161,7 @@ async fn drive(space: Arc<Incarnation>) {
 
 fn spawn(space: &Arc<Incarnation>, name: &'static str, role: Role, task: Task) {
     let guarded = Guarded { incarnation: space.clone(), role, task };
-    space.context.env.spawn(space.owner, name, Box::pin(guarded));
+    space.context.run_for(&space.id, name, guarded);
 }
 
 fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_>) -> Poll<Event> {

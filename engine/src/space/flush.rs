@@ -37,7 +37,8 @@ impl Incarnation {
         };
         let sealed: Vec<_> = layers.under.sealed.iter().map(sealed).collect();
         let version = &core.current.manifest.version;
-        let (o, tables) = (self.context.config.tiers().get(), &version.tables);
+        let (tiers, tables) = (self.tiers(), &version.tables);
+        let o = tiers.get();
         // Log without a commit in it is not to be got rid of by a flush.
         let commits = layers.last() > sealed.last().map_or(version.flushed, |s| s.last);
         let active = Active {
@@ -65,11 +66,11 @@ impl Incarnation {
         if core.line.is_fenced() || !matches!(core.phase, Phase::Open) {
             return;
         }
-        let config = &self.context.config;
-        if self.with_facts(core, |facts| planner::seal(config, facts)).is_some() {
+        let tiers = self.tiers();
+        if self.with_facts(core, |facts| planner::seal(&tiers, facts)).is_some() {
             self.seal(core);
         }
-        core.brake = self.with_facts(core, |facts| planner::throttle(config, facts));
+        core.brake = self.with_facts(core, |facts| planner::throttle(&tiers, facts));
     }
 
     fn seal(&self, core: &mut Core) {
@@ -99,7 +100,7 @@ impl Incarnation {
 
     /// How writers are held back now.
     pub(super) fn brake(&self, core: &mut Core) -> Throttle {
-        let most = self.context.config.memtable_bytes().saturating_mul(2);
+        let most = self.tiers().memtable_bytes().saturating_mul(2);
         let heavy = || self.layers.read().active.bytes() >= most;
         if core.brake != Throttle::Stop && heavy() {
             self.consider(core);
@@ -125,8 +126,8 @@ impl Incarnation {
         if core.flushing == Flushing::UnderWay || waits || !matches!(core.phase, Phase::Open) {
             return None;
         }
-        let config = &self.context.config;
-        let plan = self.with_facts(core, |facts| planner::flush(config, facts))?;
+        let tiers = self.tiers();
+        let plan = self.with_facts(core, |facts| planner::flush(&tiers, facts))?;
         if plan.log == Log::SyncFirst && !mutants::on("flush-ahead-of-log") {
             core.line.want_power(plan.last);
             return None;

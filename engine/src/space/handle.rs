@@ -1,12 +1,11 @@
 //! The handle of an open space.
 use super::admission::{Admission, Attempt};
 use super::incarnation::{Incarnation, Phase};
-use super::jobs::JobCounts;
 use super::layers::Look;
 use super::scan::{Scan, Snapshot};
 use super::ticket::{Commit, Reached};
 use crate::batch::{Batch, Operations, WriteOptions, bounds_of, check_key};
-use crate::config::Durability;
+use crate::config::{Durability, TierOptions};
 use crate::error::{Error, Rejected, Result};
 use crate::ids::{Lsn, SpaceId};
 use crate::manifest::Version;
@@ -315,10 +314,20 @@ impl Space {
             .expected(format!("an LSN up to {last}")))
     }
 
-    /// What was done to its tables since this opening began.
+    /// Its capacities and what moves data between its tiers.
     #[must_use]
-    pub fn job_counts(&self) -> JobCounts {
-        self.incarnation.core().jobs.done
+    pub fn tiers(&self) -> TierOptions {
+        self.incarnation.tiers().get().clone()
+    }
+
+    /// Changes them at once, for this opening and later ones of the space while the engine is open. Nothing of it is
+    /// stored: what [`crate::Options`] say holds when the engine is opened anew, and for a space that follows this one
+    /// under its id. A quota that is less than what is there refuses puts, and loses nothing.
+    ///
+    /// # Errors
+    /// `Rejected(Config)` naming the option, its value and the values expected; `Rejected(Deleted)`. Nothing was changed.
+    pub fn set_tiers(&self, tiers: TierOptions) -> Result<()> {
+        self.incarnation.set_tiers(tiers)
     }
 
     /// Bytes that this space's entries take in memory.

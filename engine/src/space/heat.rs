@@ -24,7 +24,8 @@ impl Incarnation {
 
     fn counts(&self, key: &[u8], hit: &Hit) -> Asks {
         let Some(value) = &hit.value else { return Asks::No };
-        let tiers = self.context.config.tiers().get();
+        let tiers = self.tiers();
+        let tiers = tiers.get();
         if hit.tier == Tier::Hot || tiers.promote_reads == 0 {
             return Asks::No;
         }

@@ -6,10 +6,11 @@ use super::home::Home;
 use super::jobs::Jobs;
 use super::layers::{Layers, Under};
 use super::quota::Quota;
+use super::registry::Slot;
 use super::rest::LOG_FILES;
 use super::tables::Reads;
 use crate::cache::{Partition, Use};
-use crate::config::Durability;
+use crate::config::{Durability, Tiers};
 use crate::context::Context;
 use crate::descriptors::Held;
 use crate::env::{Dir, File, Io, Owner};
@@ -26,7 +27,7 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 use crate::wal::commit::{Job, Line, Moved, Room};
 use crate::wal::waiters::{WaiterKey, Waiters};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -132,10 +133,14 @@ pub(crate) struct Incarnation {
     pub(crate) owner: Owner,
     pub(crate) context: Arc<Context>,
     pub(super) home: Home,
+    /// Its space's place in the registry.
+    pub(super) slot: Weak<Slot>,
     pub(crate) report: RecoveryReport,
     pub(crate) recovered: Lsn,
     core: Mutex<Core>,
     pub(crate) layers: RwLock<Layers>,
+    /// Its capacities and what moves between them. No other lock is taken while this one is held.
+    pub(super) tiers: RwLock<Arc<Tiers>>,
     /// What is read below hot. No other lock is taken while this one is held.
     pub(super) heat: Mutex<Heat>,
     /// The minute in which a read last asked for jobs; see [`super::heat`].
@@ -155,6 +160,7 @@ impl Incarnation {
     pub(crate) fn new(
         context: &Arc<Context>,
         root: &Arc<dyn Dir>,
+        slot: &Arc<Slot>,
         held: Held,
         opened: Opened,
     ) -> Arc<Incarnation> {
@@ -208,6 +214,8 @@ impl Incarnation {
         };
         let new = Arc::new(Incarnation {
             owner: Owner::of(&id),
+            slot: Arc::downgrade(slot),
+            tiers: RwLock::new(context.tiers.of(&context.config, &id)),
             id,
             context: context.clone(),
             home,
@@ -236,6 +244,11 @@ impl Incarnation {
     /// The LSN that reads begun now see.
     pub(crate) fn read_lsn(&self, layers: &Layers) -> Lsn {
         layers.last().min(Lsn::from_raw(self.fenced_at.load(Ordering::Acquire)))
+    }
+
+    /// Its capacities and what moves between them.
+    pub(super) fn tiers(&self) -> Arc<Tiers> {
+        self.tiers.read().clone()
     }
 
     pub(super) fn writable(&self, core: &Core) -> Result<()> {

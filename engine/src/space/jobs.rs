@@ -18,6 +18,7 @@ use crate::plan::{self, Facts, Plan};
 use crate::table::Readers;
 use crate::work::{Input, Namer, SHAPES, Target};
 use crate::work::{NewTable, Written, merge, moves};
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ pub(crate) struct Jobs {
 }
 
 /// What was done to the tables of a space since it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct JobCounts {
     /// Memtables, or several at once, that became hot tables.
     pub flushes: u64,
@@ -80,12 +82,12 @@ impl Incarnation {
         if std::mem::replace(&mut core.barren_at, floor) != floor {
             core.barren.clear();
         }
-        let (tiers, now_ms) = (self.context.config.tiers(), self.wall_ms());
+        let (tiers, now_ms) = (self.tiers(), self.wall_ms());
         let wanted = self.heat.lock().wanted(tiers.get(), now_ms);
         let accessed = self.layers.read().under.tables.accessed();
         let next = plan::next(&Facts {
             version: &core.current.manifest.version,
-            tiers,
+            tiers: &tiers,
             now_ms,
             accessed: &accessed,
             barren: &core.barren,
@@ -129,7 +131,11 @@ pub(super) async fn work(space: Arc<Incarnation>, plan: Plan) {
     core.jobs.under_way = false;
     core.jobs.look_again();
     let failed = match result {
-        Ok(()) | Err(Failure::Refused(Refused::Fenced)) => None,
+        Ok(()) => {
+            tracing::debug!(space = %space.id, job = plan.name(), "tables changed");
+            None
+        }
+        Err(Failure::Refused(Refused::Fenced)) => None,
         Err(Failure::Refused(Refused::Full)) => Some(Error::too_many_files()),
         Err(Failure::Abandoned(error)) => Some(error),
         Err(Failure::Refused(Refused::NotWritten(io))) => {

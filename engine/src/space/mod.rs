@@ -21,6 +21,7 @@ mod rest;
 mod rotation;
 mod salvage;
 mod scan;
+mod shutdown;
 mod stats;
 mod tables;
 mod ticket;

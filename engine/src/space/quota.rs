@@ -9,8 +9,8 @@
 //! *search*: the memtable is flushed and tables move down as long as something may be found, and only then the put is
 //! refused.
 use super::admission::Admission;
-use super::incarnation::{Core, Incarnation};
-use crate::config::Amount;
+use super::incarnation::{Core, Incarnation, Phase};
+use crate::config::{Amount, TierOptions};
 use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::mutants;
@@ -92,7 +92,7 @@ impl Incarnation {
         if adds.fits(core.quota.left) {
             return Ok(true);
         }
-        let tiers = self.context.config.tiers();
+        let tiers = &*self.tiers();
         let (memory, now) = {
             let layers = self.layers.read();
             (layers.holds(), (layers.last(), layers.active.floor()))
@@ -110,6 +110,23 @@ impl Incarnation {
         }
         core.begin_search();
         Ok(false)
+    }
+
+    pub(super) fn set_tiers(self: &Arc<Self>, tiers: TierOptions) -> Result<()> {
+        let mut wakers = Vec::new();
+        let mut core = self.core();
+        if let Phase::Deleting | Phase::Gone(_) = core.phase {
+            self.writable(&core)?;
+        }
+        *self.tiers.write() = self.context.tiers.change(&self.context.config, &self.id, tiers)?;
+        core.quota.forget();
+        core.jobs.look_again();
+        // There may be room now for those who wait for some.
+        core.room.changed(None, &mut wakers);
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+        self.wake_driver();
+        Ok(())
     }
 
     /// Gets rid of versions that nobody can read any more: flushes what is in memory and moves tables down as long as

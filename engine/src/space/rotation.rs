@@ -73,7 +73,7 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
         (core.current.manifest.version.clone(), core.segments_made)
     };
     // A few segments are to fit into what the log may take, so that it can be cut in steps.
-    let most = config.segment_max().min((config.log_bytes() / 4).max(config.segment_first()));
+    let most = config.segment_max().min((space.tiers().log_bytes() / 4).max(config.segment_first()));
     let regular = config.segment_first().saturating_mul(1 << made.min(40)).min(most);
     let least = align_up(min.max(config.segment_first().min(regular)), PAGE as u64);
     let wanted = align_up(regular.max(min), PAGE as u64);

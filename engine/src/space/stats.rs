@@ -1,5 +1,6 @@
 //! What a space consists of, in numbers, at one moment.
 use super::handle::Space;
+use super::jobs::JobCounts;
 use crate::cache::Usage;
 use crate::config::Amount;
 use crate::ids::Lsn;
@@ -21,6 +22,8 @@ pub struct SpaceStats {
     pub memory: MemoryStats,
     pub log: LogStats,
     pub cache: Usage,
+    /// What was done since this opening began.
+    pub jobs: JobCounts,
     /// Snapshots and scans that hold versions back.
     pub snapshots: usize,
     /// Why flushes, merges or moves do not go on, if the last one failed.
@@ -86,7 +89,8 @@ impl Space {
         let core = space.core();
         let layers = space.layers.read();
         let version = &core.current.manifest.version;
-        let o = space.context.config.tiers().get();
+        let tiers = space.tiers();
+        let o = tiers.get();
         let tier = |tier: Tier| {
             let tables = version.tables.tier(tier);
             let sum = |of: fn(&TableEntry) -> u64| tables.iter().map(of).sum();
@@ -124,6 +128,7 @@ impl Space {
             memory,
             log,
             cache: space.cache.usage(),
+            jobs: core.jobs.done,
             snapshots: layers.active.pins(),
             failed: failed.map(|(error, _)| error.to_string()),
         }
