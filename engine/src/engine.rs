@@ -6,10 +6,11 @@ use crate::descriptors::Descriptors;
 use crate::env::{Dir, Env, Missing, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::SpaceId;
+use crate::naming::Naming;
 use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, recover};
 use crate::root::{self, Ignored};
 use crate::space::{
-    Claim, Home, Incarnation, Naming, Registry, Slot, SlotState, Space, being_deleted, create_space,
+    Claim, Home, Incarnation, Registry, Slot, SlotState, Space, being_deleted, create_space, in_doubt,
     purge_creating, purge_deleted,
 };
 use crate::sync::Mutex;
@@ -314,7 +315,7 @@ impl Engine {
     /// Whether spaces may be made and deleted.
     fn may_change_root(&self) -> Result<()> {
         self.alive()?;
-        self.shared.naming.check()
+        self.shared.naming.check().map_err(in_doubt)
     }
 
     /// Starts making `id` in a task of its own; its slot, or the one that is there already.

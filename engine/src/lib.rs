@@ -34,6 +34,7 @@ pub mod limits;
 pub mod manifest;
 mod memtable;
 pub mod mutants;
+pub mod naming;
 mod paths;
 pub mod plan;
 pub mod recovery;

@@ -68,8 +68,12 @@ pub const ALL: &[(&str, &str)] = &[
         "a deletion is acknowledged before the sync that makes its rename durable",
     ),
     (
-        "root-sync-believed-after-failure",
-        "a space is made or deleted on the word of a sync of the root that followed a failed one",
+        "dir-sync-believed-after-failure",
+        "a space or table is taken for made on the word of a sync of its directory that followed a failed one",
+    ),
+    (
+        "dir-syncs-side-by-side",
+        "names are made durable by syncs of one directory that are under way together",
     ),
     ("rest-forgets-its-end", "the segment after a rest names the log's end before the one that rested"),
     ("rests-under-readers", "tables are closed under readers, who may then find that a file is gone"),

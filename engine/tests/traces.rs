@@ -1,5 +1,6 @@
 //! Goal: whatever is traced about a space tells which one, and a space's counters count its own work alone. Method: real
 //! files, and everything traced kept as text. One test: what is traced is global to a process.
+#![allow(clippy::disallowed_methods, reason = "the test waits for real work")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Amount, Engine, Options, SpaceId, TierOptions};
 use std::io::Write;

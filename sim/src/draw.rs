@@ -113,6 +113,7 @@ pub fn draw(seed: u64) -> Run {
     compacting(&mut run);
     resting(&mut run);
     shutdowns(&mut run);
+    names_in_doubt(&mut run);
     if !is_heated {
         own_tiers(&mut run);
     }
@@ -147,6 +148,26 @@ fn resting(run: &mut Run) {
     if d.chance(1, 2) {
         run.options.idle_seal_ms = d.pick(&[2, 5]);
     }
+}
+
+/// In one run of six syncs of the root fail, though not yet while the engine opens: spaces are made and deleted then.
+fn names_in_doubt(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x20_07));
+    if !d.chance(1, 6) {
+        return;
+    }
+    let rule = FaultRule::rate(d.pick(&[10_000, 30_000])).only([Owner::ENGINE.0]);
+    run.faults = run.faults.clone().with(FaultKind::F09DirSyncEio, rule);
+    let mut steps = Vec::new();
+    for step in std::mem::take(&mut run.steps) {
+        let begins = matches!(step, Step::Boot(_));
+        steps.push(step);
+        if begins {
+            steps.push(Step::Window { after_us: 0, errors: Errors::Rest });
+            steps.push(Step::Window { after_us: d.within(1_000, 5_000), errors: Errors::Strike });
+        }
+    }
+    run.steps = steps;
 }
 
 /// In one run of four some spaces have tiers of their own.

@@ -35,6 +35,7 @@ const ORDER: &[&str] = &[
     "wal",
     "budget",
     "descriptors",
+    "naming",
     "metrics",
     "env",
     "config",

@@ -7,6 +7,7 @@ use bulkhead::env::os::{OsEnv, block_on};
 use bulkhead::env::{Access, Dir, Env, Missing};
 use bulkhead::ids::Lsn;
 use bulkhead::manifest::{TableEntry, Tier};
+use bulkhead::naming::Naming;
 use bulkhead::table::{
     Body, Entry, Found, Keep, Lookup, Need, PieceKind, Priority, RangeTombstone, Shape, Slot, Step,
 };
@@ -104,7 +105,7 @@ fn a_table_is_read_as_it_was_written_on_either_disk() {
         let written = disk.run(write(disk.dir(Tier::Hot), shape)).unwrap();
         disk.run(compare(&written.table));
         let (entry, _) = written.keep();
-        disk.run(sync_dir(disk.dir(Tier::Hot))).unwrap();
+        disk.run(sync_dir(&Naming::default(), disk.dir(Tier::Hot))).unwrap();
         let path = format!("/mnt/data/hot/{}", entry.file_name());
         let durable = disk.world.read_file(&path, View::Durable).expect("the name is durable");
         check_entry(&entry, durable.len() as u64);

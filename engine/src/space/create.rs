@@ -1,6 +1,6 @@
 //! Making a space: everything is built and synced under a name that is no space's, then renamed into place.
 use super::delete::fresh_uid;
-use super::naming::{Naming, Renamed, look_after_failure};
+use super::naming::{Renamed, look_after_failure, settle};
 use super::remove::{Itself, remove_tree};
 use crate::context::Context;
 use crate::env::{Dir, IoError, IoErrorKind, Owner};
@@ -9,6 +9,7 @@ use crate::identity::Identity;
 use crate::ids::{FileUid, Generation, Lsn, SpaceId};
 use crate::manifest::{Current, Manifest, ManifestName, Version, encode};
 use crate::memtable::Memtable;
+use crate::naming::Naming;
 use crate::paths::{SPACE_FILE, TIER_DIRS, WAL_DIR, creating_name, is_creating_name};
 use crate::recovery::{Dirs, Opened, RecoveryReport};
 use std::sync::Arc;
@@ -53,7 +54,7 @@ pub(crate) async fn create_space(
             }
         }
     }
-    naming.settle(&root).await.map_err(|e| creation_error(id, e))?;
+    settle(naming, &root).await.map_err(|e| creation_error(id, e))?;
     // The handles were opened under the name that is gone; errors are to name the one that is there.
     let dirs = match reopen(&root, id).await {
         Ok(reopened) => reopened,

@@ -2,13 +2,14 @@
 //!
 //! The new name, `.deleted-<uid>`, is no space's, and no space is ever looked for under it. So after a crash the space is
 //! there as a whole or not at all, and its id is free as soon as the rename is durable.
-use super::naming::{Naming, Renamed, look_after_failure};
+use super::naming::{Renamed, look_after_failure, settle};
 use super::remove::{Itself, remove_tree};
 use crate::context::Context;
 use crate::env::{Dir, Env, IoError, IoErrorKind, Owner};
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SpaceId, SpaceUid};
 use crate::mutants;
+use crate::naming::Naming;
 use crate::paths::{deleted_name, is_deleted_name};
 use crate::recovery;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ pub(crate) async fn delete_space(
     if mutants::on("delete-acked-before-root-sync") {
         return Ok(left);
     }
-    naming.settle(&root).await.map(|()| left).map_err(|e| in_doubt(id, e))
+    settle(naming, &root).await.map(|()| left).map_err(|e| in_doubt(id, e))
 }
 
 fn in_doubt(id: &SpaceId, e: IoError) -> NotDeleted {

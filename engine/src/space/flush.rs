@@ -6,6 +6,7 @@
 //! the table in place of the memtables.
 use super::change::{Refused, change_tables};
 use super::incarnation::{Core, Flushing, Incarnation, Phase, Preparing};
+use super::jobs::Failure;
 use super::layers::Layers;
 use super::tables::{KEEP, minute_ms};
 use crate::budget::Lender;
@@ -21,6 +22,7 @@ use crate::table::retain::Below;
 use crate::table::{Readers, TableId};
 use crate::work::NewTable;
 use crate::work::flush::{Flush, write};
+use crate::work::write::{give_up, sync_dir};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -85,7 +87,7 @@ impl Incarnation {
         }
         let mut layers = self.layers.write();
         let version = &core.current.manifest.version;
-        let spare = core.line.growable_spare().map(|(id, _)| id.number);
+        let spare = core.line.unused_spare().map(|(id, _)| id.number);
         let upto = match core.line.position() {
             Some((id, _)) => id.number,
             None => {
@@ -188,13 +190,6 @@ impl Lender for Incarnation {
     }
 }
 
-/// Why a flush came to nothing.
-enum Failure {
-    /// Its files are gone, nothing named them. Trying again later is safe.
-    Abandoned(Error),
-    Refused(Refused),
-}
-
 /// Carries out `plan` and tells everybody who waits for it.
 pub(super) async fn flush(space: Arc<Incarnation>, plan: FlushPlan) {
     let result = run(&space, &plan).await;
@@ -260,15 +255,11 @@ async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> 
     let dir = dirs.tier(Tier::Hot).await.map_err(abandoned)?;
     let what = Flush { memtables: &sources, readers: &readers, below, touched_ms: space.wall_ms() };
     let written = write(what, dir, KEEP, || space.new_table()).await;
-    let written = written.map_err(|e| Failure::Abandoned(e.into()))?;
+    let written = written?;
     if !written.is_empty()
-        && !mutants::on("tier-directory-not-synced")
-        && let Err(io) = dir.sync().await
+        && let Err(why) = sync_dir(&space.tier_names, dir).await
     {
-        for table in written {
-            table.abandon().await;
-        }
-        return Err(Failure::Refused(Refused::InDoubt(io)));
+        return Ok(give_up(written, why).await?);
     }
     let last = plan.last;
     let entries: Vec<_> = written.iter().map(|w| w.entry.clone()).collect();

@@ -41,7 +41,7 @@ pub(crate) use delete::{NotDeleted, delete_space, fresh_uid, purge_deleted};
 pub(crate) use ending::{being_deleted, was_deleted};
 pub(crate) use home::Home;
 pub(crate) use incarnation::Incarnation;
-pub(crate) use naming::Naming;
+pub(crate) use naming::in_doubt;
 pub(crate) use registry::{Claim, Registry, Slot, SlotState};
 pub(crate) use remove::Itself;
 pub(crate) use salvage::salvage;

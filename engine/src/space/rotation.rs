@@ -177,12 +177,16 @@ async fn make(
     }
 }
 
-/// Grows the spare for a commit that is larger than a regular segment.
+/// Grows the spare for a commit that is larger than a regular segment. A sync of it that fails is the log's: what the disk
+/// did not take may be the header.
 async fn grow(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
-    let Some((id, file)) = space.core().line.growable_spare() else { return Ok(()) };
+    let Some((id, file)) = space.core().line.begin_growth() else { return Ok(()) };
     let capacity = align_up(min, PAGE as u64);
-    file.allocate(capacity).await.map_err(Failure::Abandoned)?;
-    file.sync().await.map_err(Failure::Abandoned)?;
-    space.core().line.grown(id, capacity);
-    Ok(())
+    let grown = async {
+        file.allocate(capacity).await.map_err(Failure::Abandoned)?;
+        file.sync().await.map_err(Failure::InDoubt)
+    }
+    .await;
+    space.core().line.growth_ended(id, grown.is_ok().then_some(capacity));
+    grown
 }

@@ -20,6 +20,7 @@ use super::frame::{
 use super::segment::{SEGMENT_HEADER, SegmentId};
 pub use super::spare::{Resume, Spare};
 mod rest;
+mod spares;
 use crate::ids::Lsn;
 use crate::limits::{GROUP_BYTES_MAX, LOG_BUFFER_MAX, SECTOR};
 use crate::mutants;
@@ -161,6 +162,8 @@ pub struct Line<F> {
     before: Before,
     spare: Option<Spare<F>>,
     spare_reserved: u64,
+    /// The spare is being allocated anew and synced.
+    spare_grows: bool,
     writing: Option<Writing>,
     syncing: Option<Syncing>,
     seal: Seal,
@@ -199,6 +202,7 @@ impl<F: Clone> Line<F> {
             before,
             spare: None,
             spare_reserved: 0,
+            spare_grows: false,
             writing: None,
             syncing: None,
             seal: Seal::Durable,
@@ -249,6 +253,8 @@ impl<F: Clone> Line<F> {
         }
         match &self.spare {
             None => Room::Prepare(segment_for(body)),
+            // What is being grown is not used: see `Line::begin_growth`.
+            Some(_) if self.spare_grows => Room::Grow(segment_for(body)),
             Some(s) if SEGMENT_HEADER + LINK + self.spare_reserved + need <= s.capacity => Room::Here,
             Some(_) if self.spare_reserved == 0 => Room::Grow(segment_for(body)),
             Some(_) => Room::Buffer,
@@ -574,38 +580,6 @@ impl<F: Clone> Line<F> {
     /// For `--cfg bulkhead_mutants` alone: forgets a failed sync so that it is tried again.
     pub fn forget_failed_sync(&mut self) {
         self.syncing = None;
-    }
-
-    /// Takes a segment that is allocated, synced and listed.
-    pub fn set_spare(&mut self, spare: Spare<F>) {
-        assert!(self.spare.is_none(), "one spare at a time");
-        self.spare = Some(spare);
-    }
-
-    /// The spare's file and id, while no commit is ordered for it.
-    #[must_use]
-    pub fn growable_spare(&self) -> Option<(SegmentId, F)> {
-        let s = self.spare.as_ref().filter(|_| self.spare_reserved == 0)?;
-        Some((s.id, s.file.clone()))
-    }
-
-    /// The spare `id` has this many allocated and synced bytes now.
-    pub fn grown(&mut self, id: SegmentId, capacity: u64) {
-        if let Some(s) = self.spare.as_mut().filter(|s| s.id == id) {
-            s.capacity = s.capacity.max(capacity);
-        }
-    }
-
-    /// Whether a spare should be prepared ahead of need: there is none, and half of the active segment is used.
-    #[must_use]
-    pub fn wants_spare(&self) -> bool {
-        self.spare.is_none() && self.active.as_ref().is_some_and(|a| a.offset + a.reserved > a.capacity / 2)
-    }
-
-    /// Whether a rotation has no segment to go to.
-    #[must_use]
-    pub fn needs_spare(&self) -> bool {
-        self.spare.is_none() && self.active.is_some()
     }
 
     /// How the segment in front of the active one ended, once that is final: it is durable.

@@ -70,10 +70,10 @@ impl Disk {
                 false
             }
             Room::Grow(least) => {
-                let (spare, file) = self.line.growable_spare().expect("a spare that is to grow");
+                let (spare, file) = self.line.begin_growth().expect("a spare that is to grow");
                 self.files[file].resize(least as usize, 0);
                 self.synced[file].resize(least as usize, 0);
-                self.line.grown(spare, least);
+                self.line.growth_ended(spare, Some(least));
                 false
             }
             Room::Buffer => {
@@ -300,4 +300,19 @@ fn a_link_passes_over_a_seal_that_was_written_and_not_synced() {
         disk.answer_sync();
         assert_eq!(disk.line.durable(), disk.line.last());
     }
+}
+
+#[test]
+fn nothing_is_ordered_for_a_segment_that_is_being_grown() {
+    let mut disk = Disk::new();
+    disk.prepare(8192);
+    assert_eq!(disk.line.room(1), Room::Here);
+    let (spare, _) = disk.line.begin_growth().unwrap();
+    assert!(matches!(disk.line.room(1), Room::Grow(_)), "although it has room");
+    disk.line.growth_ended(spare, None);
+    assert_eq!(disk.line.room(1), Room::Here, "as much as before");
+    assert!(matches!(disk.line.room(10_000), Room::Grow(_)));
+    let (spare, _) = disk.line.begin_growth().unwrap();
+    disk.line.growth_ended(spare, Some(16_384));
+    assert_eq!(disk.line.room(10_000), Room::Here);
 }

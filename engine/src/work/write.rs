@@ -9,6 +9,7 @@ use crate::ids::TableNo;
 use crate::key::KeyRange;
 use crate::limits::TABLE_CHUNK;
 use crate::manifest::{TableEntry, table_file_name};
+use crate::naming::Naming;
 use crate::table::build::Output;
 use crate::table::{Entry, Extent, Keep, RangeTombstone, Shape, TableBuilder, TableId, TableMeta};
 use std::sync::Arc;
@@ -157,11 +158,11 @@ pub async fn give_up<T>(written: Vec<Written>, why: Failure) -> Result<T, Failur
 ///
 /// # Errors
 /// Of the sync: then nothing is known of these names.
-pub async fn sync_dir(dir: &Arc<dyn Dir>) -> Result<(), Failure> {
+pub async fn sync_dir(naming: &Naming, dir: &Arc<dyn Dir>) -> Result<(), Failure> {
     if crate::mutants::on("tier-directory-not-synced") {
         return Ok(());
     }
-    Ok(dir.sync().await?)
+    Ok(naming.settle(dir).await?)
 }
 
 /// A file that no manifest names. Dropped, it asks for its removal.
