@@ -110,8 +110,10 @@ pub const TABLE_ROOT_TARGET: usize = 4 * 1024 * 1024;
 pub const TABLE_ROOT_MAX: usize = 2 * TABLE_ROOT_TARGET;
 /// Bytes of range tombstones beyond which a builder says that its table is full; in memory as the root is.
 pub const TABLE_EXTENT_TARGET: usize = 4 * 1024 * 1024;
-/// Longest contents of a table's extent: its bounds and its range tombstones.
-pub const TABLE_EXTENT_MAX: usize = 2 * TABLE_EXTENT_TARGET;
+/// Longest contents of a table's extent: its bounds and its range tombstones. Far more than what a builder calls full:
+/// range tombstones over one key, one for each snapshot, or that differ behind the first bytes of their keys only, cannot
+/// be parted.
+pub const TABLE_EXTENT_MAX: usize = VALUE_MAX;
 /// Bytes of a table beyond which a builder says that it is full.
 pub const TABLE_TARGET_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Bytes of a table that are written at once, and after which a job over tables lets others go first.
@@ -134,8 +136,8 @@ const _: () = assert!(CACHE_PIECE_MAX >= (TABLE_FILTER_MAX + PAGE) as u64, "ever
 pub const TABLE_PIECE_MAX: usize = VALUE_MAX;
 const _: () = assert!(TABLE_ROOT_MAX - TABLE_ROOT_TARGET > KEY_MAX + 64, "a full root takes one more entry");
 const _: () = assert!(
-    TABLE_EXTENT_MAX - TABLE_EXTENT_TARGET > 4 * (KEY_MAX + 16),
-    "a full extent takes one more and bounds"
+    TABLE_EXTENT_MAX > 8 * TABLE_EXTENT_TARGET,
+    "an extent that is called full has room for what cannot be parted from it"
 );
 const _: () = assert!(TABLE_LEAF_MAX <= TABLE_ROOT_MAX && TABLE_BLOCK_MAX <= TABLE_PIECE_MAX);
 const _: () = assert!(TABLE_PIECE_MAX + PAGE <= u32::MAX as usize, "lengths of pieces are 32 bits on disk");

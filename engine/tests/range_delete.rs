@@ -16,9 +16,13 @@ type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// Three keys of four lie below hot.
 async fn open(root: &Path) -> (Engine, Space) {
+    open_with(root, 8 * 1024).await
+}
+
+async fn open_with(root: &Path, memtable_bytes: u64) -> (Engine, Space) {
     let entries = |entries| Amount { entries, bytes: 1 << 30 };
     let tiers = TierOptions {
-        memtable_bytes: 8 * 1024,
+        memtable_bytes,
         hot_capacity: entries(100),
         warm_capacity: entries(150),
         cold_capacity: entries(10_000),
@@ -164,4 +168,71 @@ async fn ranges_that_hold_no_key_are_rejected_and_leave_nothing() {
     space.delete_range("b"..="b").await.unwrap();
     assert_eq!(space.get("b").await.unwrap(), None);
     engine.close().await.unwrap();
+}
+
+/// A space with a value below hot, so that range deletes have something to hide, and the tiers of [`open`].
+async fn open_over_old_tables(root: &Path, memtable_bytes: u64, first: &[u8]) -> (Engine, Space) {
+    let (engine, space) = open_with(root, memtable_bytes).await;
+    space.put(first, "old").await.unwrap();
+    space.compact().await.unwrap();
+    space.put(first, "new").await.unwrap();
+    (engine, space)
+}
+
+async fn reopened_without(engine: Engine, space: Space, root: &Path, gone: &[u8], there: &[u8]) {
+    space.compact().await.unwrap();
+    assert_eq!(space.stats().failed, None);
+    engine.close().await.unwrap();
+    let (engine, space) = open(root).await;
+    assert_eq!(space.get(gone).await.unwrap(), None);
+    assert_eq!(space.get(there).await.unwrap().unwrap().to_vec(), b"there");
+    engine.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_range_of_long_bounds_that_is_deleted_again_and_again_costs_no_more_than_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let bound = |c: u8| [b"k".as_slice(), &vec![c; 60_000]].concat();
+    let gone = bound(b'm');
+    let (engine, space) = open_over_old_tables(temp.path(), 8 * 1024, &gone).await;
+    let snapshot = space.snapshot();
+    space.put("there", "there").await.unwrap();
+    // Each is a flush of its own: together 24 MB of bounds.
+    for _ in 0..200 {
+        let mut batch = Batch::new();
+        batch.delete_range(bound(b'a')..bound(b'z'));
+        space.write(&batch, WriteOptions::default()).await.unwrap();
+    }
+    until(|| space.stats().memory.sealed == 0).await;
+    assert_eq!(snapshot.get(&gone).await.unwrap().unwrap().to_vec(), b"new");
+    let tombstones: u64 = space.stats().tiers.iter().map(|t| t.tombstones).sum();
+    assert!(tombstones < 40, "those of a table for each place, and of memory: {:?}", space.stats());
+    drop(snapshot);
+    reopened_without(engine, space, temp.path(), &gone, b"there").await;
+}
+
+#[tokio::test]
+async fn ranges_that_differ_only_far_behind_their_first_bytes_are_flushed_merged_and_found_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let prefix = "p".repeat(400);
+    let key = |n: usize| format!("{prefix}{n:06}").into_bytes();
+    let gone = key(11);
+    let (engine, space) = open_over_old_tables(temp.path(), 4 << 20, &gone).await;
+    space.put("there", "there").await.unwrap();
+    let snapshot = space.snapshot();
+    // 13 MB of bounds, and no place in between where a run of tables may be cut.
+    for batches in 0..160 {
+        let mut batch = Batch::new();
+        for n in 0..100 {
+            let n = (batches * 100 + n) * 10;
+            batch.delete_range(key(n)..key(n + 5));
+        }
+        let commit = space.write(&batch, WriteOptions::default()).await.unwrap();
+        commit.durable(Durability::Process).await.unwrap();
+    }
+    space.compact().await.unwrap();
+    assert_eq!(space.stats().failed, None);
+    assert_eq!(snapshot.get(&gone).await.unwrap().unwrap().to_vec(), b"new");
+    drop(snapshot);
+    reopened_without(engine, space, temp.path(), &gone, b"there").await;
 }

@@ -41,6 +41,8 @@ impl Part {
 pub struct Spans {
     parts: BTreeMap<Key, Part>,
     bytes: u64,
+    /// LSNs of all parts.
+    lsns: u64,
     /// Range deletes whose keys and older LSNs may be collected once the floor reaches their LSN; ascending.
     garbage: VecDeque<(Lsn, Stretch)>,
 }
@@ -61,7 +63,7 @@ impl Spans {
     /// How many range deletes there are, counted in each part.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.parts.values().map(|part| part.lsns.len() as u64).sum()
+        self.lsns
     }
 
     /// All parts, by ascending key, each with its LSNs, ascending.
@@ -143,12 +145,14 @@ impl Spans {
 
     fn put_part(&mut self, start: Key, part: Part) {
         self.bytes += part.cost(&start);
+        self.lsns += part.lsns.len() as u64;
         assert!(self.parts.insert(start, part).is_none(), "parts do not overlap");
     }
 
     fn take_part(&mut self, start: &[u8]) -> Option<(Key, Part)> {
         let (start, part) = self.parts.remove_entry(start)?;
         self.bytes -= part.cost(&start);
+        self.lsns -= part.lsns.len() as u64;
         Some((start, part))
     }
 
@@ -196,6 +200,7 @@ impl Spans {
             if part.lsns.last() != Some(&lsn) {
                 part.lsns.push(lsn);
                 self.bytes += LSN_COST;
+                self.lsns += 1;
             }
         }
         if let Some(from) = at.filter(|from| end.as_ref() != Some(from)) {

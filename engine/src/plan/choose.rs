@@ -31,7 +31,11 @@ fn crowded(f: &Facts<'_>) -> Option<Plan> {
     let (o, hot) = (f.tiers.get(), &f.version.tables.hot);
     let excess = hot.len().checked_sub(o.hot_tables).filter(|&n| n > 0)?;
     let bytes = |run: &[TableEntry]| run.iter().map(|t| t.bytes).sum::<u64>();
-    let smallest = |n: usize| (0..=hot.len() - n).min_by_key(|&at| bytes(&hot[at..at + n])).map(|at| (at, n));
+    let fewer = |run: &[TableEntry]| run.iter().any(|t| !f.apart.contains(&t.file));
+    let smallest = |n: usize| {
+        let all = (0..=hot.len() - n).filter(|&at| fewer(&hot[at..at + n]));
+        all.min_by_key(|&at| bytes(&hot[at..at + n])).map(|at| (at, n))
+    };
     let fitting =
         (2..=excess + 1).rev().filter_map(smallest).find(|&(at, n)| bytes(&hot[at..at + n]) <= o.job_bytes);
     let merge = |(at, n): (usize, usize)| {
@@ -331,6 +335,16 @@ mod tests {
     }
 
     fn plan_with(now_ms: u64, tables: Tables, accessed: &[(u64, u64)], puts: Puts) -> Option<Plan> {
+        plan_of(now_ms, tables, accessed, puts, &[])
+    }
+
+    fn plan_of(
+        now_ms: u64,
+        tables: Tables,
+        accessed: &[(u64, u64)],
+        puts: Puts,
+        apart: &[u64],
+    ) -> Option<Plan> {
         let accessed: BTreeMap<_, _> = accessed.iter().map(|&(n, ms)| (FileUid::from_raw(n), ms)).collect();
         next(&Facts {
             version: &Version { tables, ..Version::new() },
@@ -338,6 +352,7 @@ mod tests {
             now_ms,
             accessed: &accessed,
             barren: &BTreeSet::new(),
+            apart: &apart.iter().map(|n| FileUid::from_raw(*n)).collect(),
             floor: Lsn::from_raw(10),
             wanted: &[],
             puts,
@@ -436,5 +451,21 @@ mod tests {
         assert_eq!(moves(one(2, 10)), (Tier::Hot, vec![1], vec![], r#"b"a"..b"c""#.into()));
         assert_eq!(one(0, 10), None, "it keeps nothing");
         assert_eq!(one(2, 11), None, "what it keeps may still be read");
+    }
+
+    #[test]
+    fn hot_tables_that_no_merge_makes_fewer_are_left_apart() {
+        let hot: Vec<_> = (1..=5).map(|n| entry(n, "a", "z", 1, 10 * n)).collect();
+        let of = |apart: &[u64]| {
+            let tables = Tables { hot: hot.clone(), ..Tables::default() };
+            match plan_of(0, tables, &[], Puts::Fit, apart) {
+                Some(Plan::Merge(plan)) => plan.inputs.iter().map(|f| f.raw()).collect::<Vec<_>>(),
+                _ => Vec::new(),
+            }
+        };
+        assert_eq!(of(&[]), [1, 2, 3], "down to three of them in one go");
+        assert_eq!(of(&[1, 2, 3]), [2, 3, 4], "one of which may still be taken in");
+        assert_eq!(of(&[1, 2, 3, 4]), [3, 4, 5]);
+        assert_eq!(of(&[1, 2, 3, 4, 5]), [] as [u64; 0]);
     }
 }

@@ -78,6 +78,12 @@ impl MergePlan {
         hot.windows(self.inputs.len()).any(|w| w == self.inputs)
     }
 
+    /// Which of the tables that came of it stay apart, see [`super::Facts::apart`]: all, if they are not fewer.
+    #[must_use]
+    pub fn apart<'a>(&self, merged: &'a [TableEntry]) -> &'a [TableEntry] {
+        if merged.len() < self.inputs.len() { &[] } else { merged }
+    }
+
     /// Whether what comes of it is barren, given which tables of `version` are; see [`super::Facts::barren`].
     #[must_use]
     pub fn is_barren(&self, version: &Version, barren: &BTreeSet<FileUid>) -> bool {

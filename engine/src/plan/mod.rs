@@ -79,6 +79,9 @@ pub struct Facts<'a> {
     /// Tables of which a job with [`Take::Deletes`] would take nothing, at the floor of now: those that such a job left
     /// behind ([`Moved::kept`]), and merges of nothing but these ([`MergePlan::is_barren`]). None once the floor has moved.
     pub barren: &'a BTreeSet<FileUid>,
+    /// Hot tables that came of merges which did not make them fewer: merging nothing but these would not either. None once
+    /// the floor has moved.
+    pub apart: &'a BTreeSet<FileUid>,
     /// No reader is below this: see the module.
     pub floor: Lsn,
     /// Entries read repeatedly.

@@ -144,6 +144,7 @@ struct World {
     snapshots: Vec<u64>,
     now_ms: u64,
     barren: BTreeSet<FileUid>,
+    apart: BTreeSet<FileUid>,
     wanted: Vec<Wanted>,
     under_way: Option<UnderWay>,
     puts: Puts,
@@ -163,6 +164,7 @@ impl World {
             snapshots: Vec::new(),
             now_ms: 1_000_000_000,
             barren: BTreeSet::new(),
+            apart: BTreeSet::new(),
             wanted: Vec::new(),
             under_way: None,
             puts: Puts::Fit,
@@ -215,6 +217,7 @@ impl World {
         }
         if self.floor() != floor {
             self.barren.clear();
+            self.apart.clear();
         }
     }
 
@@ -250,6 +253,7 @@ impl World {
             now_ms: self.now_ms,
             accessed: &BTreeMap::new(),
             barren: &self.barren,
+            apart: &self.apart,
             floor: Lsn::from_raw(self.floor()),
             wanted: &self.wanted,
             puts: self.puts,
@@ -290,6 +294,7 @@ impl World {
                 let barren = plan.is_barren(&self.version, &self.barren);
                 let merged = merge(&mut self.files, &self.version, &plan, floor, &mut new);
                 self.barren.extend(merged.iter().filter(|_| barren).map(|t| t.file));
+                self.apart.extend(plan.apart(merged.as_slice()).iter().map(|t| t.file));
                 if self.bug == Bug::MergedHotNewest {
                     let mut edits = plan.edits(None);
                     edits.extend(merged.map(|entry| Edit::AddTable { tier: Tier::Hot, entry }));

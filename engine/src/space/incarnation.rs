@@ -73,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) quota: Quota,
     /// Tables of which a move of deletes would take nothing, with the floor at this LSN; see [`crate::plan::Facts`].
     pub(crate) barren: BTreeSet<FileUid>,
+    /// Hot tables that merging makes no fewer, with the floor at the same; see there.
+    pub(crate) apart: BTreeSet<FileUid>,
     pub(crate) barren_at: Lsn,
     /// How writers are held back.
     pub(crate) brake: Throttle,
@@ -205,6 +207,7 @@ impl Incarnation {
             jobs: Jobs::default(),
             quota: Quota::new(),
             barren: BTreeSet::new(),
+            apart: BTreeSet::new(),
             barren_at: Lsn::ZERO,
             brake: Throttle::None,
             owed_micros: 0,

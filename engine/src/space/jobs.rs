@@ -81,6 +81,7 @@ impl Incarnation {
         let floor = self.layers.read().active.floor();
         if std::mem::replace(&mut core.barren_at, floor) != floor {
             core.barren.clear();
+            core.apart.clear();
         }
         let (tiers, now_ms) = (self.tiers(), self.wall_ms());
         let wanted = self.heat.lock().wanted(tiers.get(), now_ms);
@@ -91,6 +92,7 @@ impl Incarnation {
             now_ms,
             accessed: &accessed,
             barren: &core.barren,
+            apart: &core.apart,
             floor,
             wanted: &wanted,
             puts: core.quota.puts(),
@@ -198,10 +200,12 @@ async fn run(space: &Arc<Incarnation>, plan: &Plan) -> Result<(), Failure> {
                 assert!(plan.applies_to(&core.current.manifest.version), "only one job takes tables away");
                 vec![Edit::MergeHot { old: plan.inputs.clone(), new: new.clone() }]
             };
+            let apart: Vec<_> = plan.apart(&new).iter().map(|entry| entry.file).collect();
             let barren: Vec<_> = new.iter().map(|entry| entry.file).filter(|_| barren).collect();
             let install = |core: &mut Core| {
                 core.jobs.done.merges += 1;
                 core.barren.extend(barren);
+                core.apart.extend(apart);
             };
             put_in_effect(space, edits, install, written).await
         }

@@ -279,6 +279,12 @@ impl TableBuilder {
         self.partitions.push(Partition { key, leaf, filter });
     }
 
+    /// Bytes of range tombstones so far.
+    #[must_use]
+    pub fn extent_len(&self) -> usize {
+        self.extent_len
+    }
+
     /// Ends the table: the rest of the file, and what to remember of it.
     #[must_use]
     pub fn finish(mut self) -> (Output, TableMeta) {

@@ -28,6 +28,7 @@ pub mod open;
 pub mod piece;
 pub mod retain;
 pub mod rewrite;
+pub mod told_apart;
 
 pub use build::{Output, Shape, TableBuilder, TableMeta};
 pub use compress::Compression;

@@ -11,6 +11,7 @@ use super::extent::{Extent, RangeTombstone};
 use super::merge::{Bounded, Merge, MergeStep};
 use super::open::{Damage, Loaded, Need, value_need};
 use super::retain::{Below, Readers, Verdict, VersionKind, judge, range_stays};
+use super::told_apart::told_apart;
 use crate::ids::Lsn;
 use crate::key::KeyRange;
 use bytes::Bytes;
@@ -151,6 +152,7 @@ impl Rewrite {
     #[must_use]
     pub fn new(merge: Merge<Bounded>, ranges: Vec<RangeTombstone>, readers: Readers) -> Rewrite {
         let passed = vec![Taken::default(); merge.count()];
+        let ranges = told_apart(&ranges, &readers);
         Rewrite {
             merge,
             readers,
@@ -180,7 +182,7 @@ impl Rewrite {
     /// The same with no range tombstones but `written` in its output. All of them count for what stays.
     #[must_use]
     pub fn writing(mut self, written: Vec<RangeTombstone>) -> Rewrite {
-        self.written = Some(Extent::new(None, written).tombstones().to_vec());
+        self.written = Some(Extent::new(None, told_apart(&written, &self.readers)).tombstones().to_vec());
         self
     }
 
@@ -307,21 +309,33 @@ impl Rewrite {
             self.fills = Some(self.fills(pace.extent));
         }
         let at = self.fills.as_ref()?.as_ref()?;
-        let cut = KeyRange::lower_bound(at);
-        let behind = self.key.is_empty() || KeyRange::may_cut(&self.key, at);
-        let fits = next.is_none_or(|next| *at <= next) && behind && *cut > self.from[..];
-        fits.then(|| Bytes::copy_from_slice(cut))
+        if next.as_ref().is_some_and(|next| next < at) {
+            return None;
+        }
+        // The first one from there on that the last key can be parted from.
+        let all = self.tombstones();
+        let parted = |t: &RangeTombstone| {
+            t.start >= *at && (self.key.is_empty() || KeyRange::may_cut(&self.key, &t.start))
+        };
+        let start = &all.get(all.partition_point(|t| !parted(t)))?.start;
+        let fits = next.is_none_or(|next| *start <= next);
+        fits.then(|| Bytes::copy_from_slice(KeyRange::lower_bound(start)))
     }
 
-    /// Where range tombstones from `from` on are more than `most` bytes, if another one begins there.
+    /// Where range tombstones from `from` on are more than `most` bytes, if another one begins there that the table can
+    /// end in front of.
     fn fills(&self, most: usize) -> Option<Bytes> {
         let mut bytes = 0;
-        let all = self.written.as_deref().unwrap_or(self.ranges.tombstones());
-        all.iter().filter_map(|t| t.clipped(&self.from, None)).find_map(|part| {
-            let full = bytes >= most && part.start > self.from;
+        self.tombstones().iter().filter_map(|t| t.clipped(&self.from, None)).find_map(|part| {
+            let full = bytes >= most && *KeyRange::lower_bound(&part.start) > self.from[..];
             bytes += part.encoded_len();
             full.then_some(part.start)
         })
+    }
+
+    /// What goes into the tables written, if it stays; by start.
+    fn tombstones(&self) -> &[RangeTombstone] {
+        self.written.as_deref().unwrap_or(self.ranges.tombstones())
     }
 
     /// Ends the table at `cut`.
@@ -393,7 +407,7 @@ impl Rewrite {
 
     /// Adds what stays of the range tombstones between `from` and `to`.
     fn put_ranges(&self, builder: &mut TableBuilder, from: &Bytes, to: Option<&Bytes>, lower: &dyn Lower) {
-        for tombstone in self.written.as_deref().unwrap_or(self.ranges.tombstones()) {
+        for tombstone in self.tombstones() {
             if let Some(part) = tombstone.clipped(from, to)
                 && range_stays(&self.readers, lower.range(&part), part.lsn)
             {

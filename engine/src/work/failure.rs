@@ -1,6 +1,7 @@
 //! Why something about a table failed.
 use crate::env::IoError;
 use crate::error::{Error, ErrorKind};
+use crate::limits::TABLE_EXTENT_MAX;
 use crate::table::Damage;
 use std::path::PathBuf;
 
@@ -13,6 +14,8 @@ pub enum Failure {
     Damaged { path: PathBuf, damage: Damage },
     /// There is no such file, and there should be one of `len` bytes.
     Missing { path: PathBuf, len: u64 },
+    /// Range deletes that no table can hold, since they lie too close together to be parted. Nothing was written.
+    Unparted { bytes: usize },
 }
 
 impl Failure {
@@ -48,6 +51,14 @@ impl From<Failure> for Error {
                     .at_offset(damage.offset)
                     .expected(damage.expected)
             }
+            Failure::Unparted { bytes } => Error::new(
+                ErrorKind::Failed,
+                format!("range deletes of {bytes} bytes lie too close together for one table"),
+            )
+            .expected(format!(
+                "at most {TABLE_EXTENT_MAX} bytes of them between keys whose first bytes differ"
+            ))
+            .advice("Drop old snapshots, so that older range deletes can go."),
             Failure::Missing { path, len } => Error::corrupt("a table is missing")
                 .at_path(path)
                 .expected(format!("a file of {len} bytes, which the manifest names")),

@@ -7,7 +7,7 @@ use super::{Failure, yield_now};
 use crate::env::{Dir, File};
 use crate::ids::TableNo;
 use crate::key::KeyRange;
-use crate::limits::TABLE_CHUNK;
+use crate::limits::{KEY_MAX, TABLE_CHUNK, TABLE_EXTENT_MAX};
 use crate::manifest::{TableEntry, table_file_name};
 use crate::naming::Naming;
 use crate::table::build::Output;
@@ -105,6 +105,11 @@ impl TableWriter {
             file.remove().await;
             return Ok(None);
         }
+        let bytes = builder.extent_len();
+        if bytes > TABLE_EXTENT_MAX - EXTENT_BOUNDS_MAX {
+            file.remove().await;
+            return Err(Failure::Unparted { bytes });
+        }
         let (output, meta) = builder.finish();
         match file.complete(name, output, &meta, touched_ms, keep).await {
             Ok((entry, table)) => Ok(Some(Written { entry, table, file })),
@@ -120,6 +125,9 @@ impl TableWriter {
         self.file.remove().await;
     }
 }
+
+/// What an extent holds beside its range tombstones: the lowest and the highest key.
+const EXTENT_BOUNDS_MAX: usize = 2 * (KEY_MAX + 16);
 
 impl Written {
     /// Its tier's directory.
