@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, clap::Parser)]
-#[command(about = "Ratios of the engine to the bare disk and to fjall")]
+#[command(about = "Ratios of the engine to the bare disk, to fjall and to redb")]
 pub struct Args {
     /// Directory on the disk to be measured; what is put there is removed at the end.
     #[arg(long, default_value = ".")]
@@ -43,11 +43,23 @@ pub enum Bench {
     Reopen,
     /// 1,000 spaces that do nothing.
     Idle,
+    /// 1,000,000 records beside fjall and redb: loaded, read, scanned, opened after a kill.
+    Load,
+    /// 1,000,000 keys, overwritten ten times.
+    Overwrite,
 }
 
 impl Bench {
-    pub const ALL: [Bench; 6] =
-        [Bench::Durable, Bench::Group, Bench::Many, Bench::Process, Bench::Reopen, Bench::Idle];
+    pub const ALL: [Bench; 8] = [
+        Bench::Durable,
+        Bench::Group,
+        Bench::Many,
+        Bench::Process,
+        Bench::Reopen,
+        Bench::Idle,
+        Bench::Load,
+        Bench::Overwrite,
+    ];
 }
 
 /// Processes that are started to be killed.
@@ -59,6 +71,12 @@ pub enum Child {
     Groups,
     /// Inserts into fjall.
     Fjall,
+    /// The load of the benchmark beside peers, by the engine.
+    LoadBulkhead,
+    /// The same by fjall.
+    LoadFjall,
+    /// The same by redb.
+    LoadRedb,
 }
 
 impl Args {

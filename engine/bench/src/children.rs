@@ -1,5 +1,6 @@
 //! Processes that fill a log and are killed: what they leave is what a crash leaves.
 use crate::args::{Args, Child};
+use crate::beside::{Kind, plain};
 use crate::records::{key, value};
 use crate::{peer, store};
 use bulkhead::Durability;
@@ -21,6 +22,9 @@ pub fn run(child: &Child, args: &Args) {
             records.for_each(|(k, v)| keyspace.insert(k, v).expect("fjall writes"));
             wait_to_be_killed();
         }
+        Child::LoadBulkhead => load(Kind::Bulkhead, args),
+        Child::LoadFjall => load(Kind::Fjall, args),
+        Child::LoadRedb => load(Kind::Redb, args),
         Child::Puts | Child::Groups => {
             let runtime = store::runtime();
             let engine = store::open(&runtime, &args.dir, Durability::Process);
@@ -38,6 +42,13 @@ pub fn run(child: &Child, args: &Args) {
             wait_to_be_killed();
         }
     }
+}
+
+fn load(kind: Kind, args: &Args) {
+    let store = kind.open(&args.dir);
+    store.put(&mut plain(0..args.count));
+    store.settle();
+    wait_to_be_killed();
 }
 
 fn wait_to_be_killed() {

@@ -1,16 +1,19 @@
-//! Ratios of the engine to the bare disk and, as information, to fjall.
+//! Ratios of the engine to the bare disk to fjall and to redb.
 //!
 //! Machines and disks have moods; so no figure stands alone. All ways of doing one thing run in turn, in short rounds
 //! of one process, and what is compared is the median of each round's ratio ([`rounds`]). The last line on stdout holds
 //! every figure as `key=value`. Ratios are above 1 where the engine is faster, but for `reopen` and `idle`, which count
 //! how many times the yardstick something takes.
 mod args;
+mod beside;
 mod children;
 mod durable;
 mod group;
 mod idle;
+mod load;
 mod many;
 mod meter;
+mod overwrite;
 mod peer;
 mod process;
 mod raw;
@@ -39,6 +42,8 @@ fn main() {
             Bench::Process => process::run(&args, dir.path(), report),
             Bench::Reopen => reopen::run(&args, dir.path(), report),
             Bench::Idle => idle::run(&args, dir.path(), report),
+            Bench::Load => load::run(&args, dir.path(), report),
+            Bench::Overwrite => overwrite::run(&args, dir.path(), report),
         }
         dir.close().expect("the scratch directory is removed");
     }

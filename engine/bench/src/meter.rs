@@ -1,5 +1,6 @@
 //! What a process uses: time, CPU, memory, threads.
 use rustix::time::{ClockId, clock_gettime};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What something took.
@@ -28,6 +29,28 @@ pub fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("proc is mounted");
     let pages: u64 = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("statm has its fields");
     pages * rustix::param::page_size() as u64
+}
+
+/// Bytes that this process has handed to the kernel to be written.
+pub fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").expect("proc is mounted");
+    let wchar = io.lines().find_map(|l| l.strip_prefix("wchar: ")).and_then(|n| n.parse().ok());
+    wchar.expect("io has its fields")
+}
+
+/// Waits until a store in `dir` has nothing to do any more: for two seconds this process neither worked nor wrote, and
+/// the directory remained as it was.
+pub fn drained(dir: &Path) {
+    let look = || (written(), crate::raw::allocated(dir));
+    let (mut before, mut quiet) = (look(), 0);
+    while quiet < 4 {
+        let worked = cpu();
+        std::thread::sleep(Duration::from_millis(500));
+        let worked = cpu() - worked;
+        let now = look();
+        quiet = if now == before && worked < Duration::from_millis(20) { quiet + 1 } else { 0 };
+        before = now;
+    }
 }
 
 /// Threads that live.

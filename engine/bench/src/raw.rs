@@ -62,6 +62,19 @@ pub fn read_tree(dir: &Path) -> u64 {
     total
 }
 
+/// Bytes that the files under `dir` take on the disk, those included that are allocated and not written yet. What
+/// goes meanwhile is not counted.
+pub fn allocated(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(m) if m.is_dir() => allocated(&entry.path()),
+        Ok(m) => m.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.map_while(Result::ok).map(of).sum()
+}
+
 /// Copies a directory with all in it.
 pub fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir(to).expect("the copy is new");

@@ -43,8 +43,8 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
 fn measure(args: &Args, dir: &Path, case: &Case, report: &mut Report) {
     let each = match case.child {
         Child::Puts => frame_len(case.value),
-        // In a group, or in fjall's journal, a record has little beside its bytes.
-        Child::Groups | Child::Fjall => KEY + case.value + 5,
+        // In a group, or in a journal, a record has little beside its bytes.
+        _ => KEY + case.value + 5,
     };
     let count = (args.scaled(LOG) / each) as u64;
     let filled = dir.join(case.name);

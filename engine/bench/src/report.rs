@@ -38,6 +38,18 @@ impl Report {
         }
     }
 
+    /// How the first of `samples`, which is the engine's, stands beside fjall's and redb's, the second and third.
+    pub fn beside(&mut self, key: &str, samples: &[Samples], fjall: Target, redb: Target) {
+        self.verdict(&format!("{key}.vs_fjall"), samples[1].times(&samples[0]), fjall);
+        self.verdict(&format!("{key}.vs_redb"), samples[2].times(&samples[0]), redb);
+    }
+
+    /// Prints and keeps a figure that has no target.
+    pub fn told(&mut self, key: &str, value: f64) {
+        println!("  {key} = {value:.2}");
+        self.figure(key, value);
+    }
+
     /// Keeps a figure for the line at the end.
     pub fn figure(&mut self, key: &str, value: f64) {
         self.line.push(format!("{key}={value:.3}"));

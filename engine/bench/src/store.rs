@@ -9,10 +9,19 @@ pub fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts")
 }
 
+/// Options with which memory is no bound.
+pub fn options(durability: Durability) -> Options {
+    Options { durability, memory_budget: 1 << 40, ..Options::default() }
+}
+
 /// Opens the engine on `dir`; memory is no bound.
 pub fn open(runtime: &Runtime, dir: &Path, durability: Durability) -> Engine {
+    open_with(runtime, dir, options(durability))
+}
+
+/// Opens the engine on `dir`.
+pub fn open_with(runtime: &Runtime, dir: &Path, options: Options) -> Engine {
     let env = OsEnv::new(runtime.handle().clone(), OsOptions::default());
-    let options = Options { durability, memory_budget: 1 << 40, ..Options::default() };
     block_on(Engine::open(env, dir, options)).expect("the engine opens")
 }
 
