@@ -18,6 +18,9 @@ pub struct Args {
     /// A look rather than a measurement: less of everything.
     #[arg(long)]
     pub quick: bool,
+    /// MiB that `churn` writes.
+    #[arg(long, default_value_t = 10 * 1024)]
+    pub churn_mib: u64,
     /// What this process is started for by another one of its kind.
     #[arg(long, hide = true)]
     pub child: Option<Child>,
@@ -47,10 +50,16 @@ pub enum Bench {
     Load,
     /// 1,000,000 keys, overwritten ten times.
     Overwrite,
+    /// Far more written than is live; see `--churn-mib`.
+    Churn,
+    /// 10,000 spaces of ten records under 1,024 descriptors.
+    Spaces,
+    /// One space beside many.
+    Tenants,
 }
 
 impl Bench {
-    pub const ALL: [Bench; 8] = [
+    pub const ALL: [Bench; 11] = [
         Bench::Durable,
         Bench::Group,
         Bench::Many,
@@ -59,6 +68,9 @@ impl Bench {
         Bench::Idle,
         Bench::Load,
         Bench::Overwrite,
+        Bench::Churn,
+        Bench::Spaces,
+        Bench::Tenants,
     ];
 }
 

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 /// Bytes of cache of each.
 const CACHE: u64 = 512 << 20;
 /// The table of redb that stands for a space.
-const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("space");
+pub const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("space");
 
 /// Whose store it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -54,7 +54,7 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
 }
 
 /// Puts, each once the one before is acknowledged, and how long each took.
-async fn timed(space: Space, range: Range<u64>) -> Vec<Duration> {
+pub async fn timed(space: Space, range: Range<u64>) -> Vec<Duration> {
     let mut latencies = Vec::with_capacity(range.clone().count());
     let value = value(0, VALUE);
     for n in range {

@@ -7,6 +7,7 @@
 mod args;
 mod beside;
 mod children;
+mod churn;
 mod durable;
 mod group;
 mod idle;
@@ -21,7 +22,9 @@ mod records;
 mod reopen;
 mod report;
 mod rounds;
+mod spaces;
 mod store;
+mod tenants;
 
 use args::{Args, Bench};
 use clap::Parser;
@@ -44,6 +47,9 @@ fn main() {
             Bench::Idle => idle::run(&args, dir.path(), report),
             Bench::Load => load::run(&args, dir.path(), report),
             Bench::Overwrite => overwrite::run(&args, dir.path(), report),
+            Bench::Churn => churn::run(&args, dir.path(), report),
+            Bench::Spaces => spaces::run(&args, dir.path(), report),
+            Bench::Tenants => tenants::run(&args, dir.path(), report),
         }
         dir.close().expect("the scratch directory is removed");
     }

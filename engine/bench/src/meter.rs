@@ -53,6 +53,42 @@ pub fn drained(dir: &Path) {
     }
 }
 
+/// Runs `work`, and `look` now and then in a thread beside it, also at the end.
+pub fn during<T>(look: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
+    const EVERY: Duration = Duration::from_millis(20);
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let end = end;
+            while end.recv_timeout(EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                look();
+            }
+            look();
+        });
+        let done = work();
+        drop(ended);
+        done
+    })
+}
+
+/// From here on [`peak`] counts anew.
+pub fn reset_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").expect("proc is mounted");
+}
+
+/// Most bytes of memory in use at once.
+pub fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("proc is mounted");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("status has its fields");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
+}
+
+/// Descriptors that are open, but for the one that counts them.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("proc is mounted").count() - 1
+}
+
 /// Threads that live.
 pub fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("proc is mounted").count()

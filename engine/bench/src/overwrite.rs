@@ -18,7 +18,7 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
     report.title(&format!(
         "{keys} keys, each overwritten {TIMES} times, then at rest; nothing compacted by hand"
     ));
-    // Redb never gives room back by itself, and has nothing to merge.
+    // redb never gives room back by itself, and has nothing to merge.
     for kind in [Kind::Bulkhead, Kind::Fjall] {
         let home = dir.join(kind.name());
         let store = kind.open(&home);
@@ -41,6 +41,11 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
             took.wall.as_secs_f64(),
             after.wall.as_secs_f64()
         );
+        for part in ["wal", "hot", "warm", "cold"].map(|part| home.join("space-0").join(part)) {
+            if kind == Kind::Bulkhead {
+                println!("    {}: {} MiB", part.display(), allocated(&part) >> 20);
+            }
+        }
         report.told(&format!("overwrite.write_amp.{name}"), wrote);
         match kind {
             Kind::Bulkhead => report.verdict("overwrite.space_amp.bulkhead", room, Target::AtMost(1.25)),
