@@ -29,8 +29,8 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
     let runtime = store::runtime();
     let mut options = store::options(Durability::Process);
     options.tiers.log_bytes = LOG;
-    // The next segment is made ahead of need; none is longer than a quarter of what the log may take.
-    let log_limit = 2 * LOG + (LOG / 4).min(SEGMENT_MAX);
+    // The next segment is made ahead of need; none is longer than a quarter of what the log may take, or a memtable.
+    let log_limit = 2 * LOG + (LOG.min(options.tiers.memtable_bytes) / 4).min(SEGMENT_MAX);
     // Live data as a store at rest may take it, the log, and what a job has read and not removed yet.
     let disk_limit = 1.25 * live + log_limit as f64 + options.tiers.job_bytes as f64;
     let engine = store::open_with(&runtime, &root, options);
@@ -67,7 +67,7 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
     let (log, disk) = *peaks.lock().expect("nobody panics");
     let rate = passes as f64 * live / took.wall.as_secs_f64() / f64::from(1 << 20);
     println!("  {:.1} s, {rate:.0} MiB a second", took.wall.as_secs_f64());
-    let jobs = space.job_counts();
+    let jobs = space.stats().jobs;
     println!("  {} flushes, {} merges, {} moves", jobs.flushes, jobs.merges, jobs.moves);
     println!("  at most {} MiB of log, {} MiB in all", log >> 20, disk >> 20);
     report.verdict("churn.log_of_limit", log as f64 / log_limit as f64, Target::AtMost(1.0));

@@ -72,8 +72,11 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
         }
         (core.current.manifest.version.clone(), core.segments_made)
     };
-    // A few segments are to fit into what the log may take, so that it can be cut in steps.
-    let most = config.segment_max().min((space.tiers().log_bytes() / 4).max(config.segment_first()));
+    // A few segments are to fit into what the log may take, so that it can be cut in steps; and into a memtable: none
+    // holds commits of two, so what a flush leaves of the last one is allocated in vain.
+    let tiers = space.tiers();
+    let few = (tiers.log_bytes().min(tiers.memtable_bytes()) / 4).max(config.segment_first());
+    let most = config.segment_max().min(few);
     let regular = config.segment_first().saturating_mul(1 << made.min(40)).min(most);
     let least = align_up(min.max(config.segment_first().min(regular)), PAGE as u64);
     let wanted = align_up(regular.max(min), PAGE as u64);
