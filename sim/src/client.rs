@@ -106,9 +106,12 @@ impl Client {
         }
         let Some((space, generation)) = self.handle().await? else { return Ok(()) };
         self.generation = generation;
-        if self.story.model(self.space).generation != generation {
-            // It was deleted since.
-            return Ok(());
+        {
+            let model = self.story.model(self.space);
+            if model.generation != generation || model.handle.as_ref() != Some(&space) {
+                // It was deleted while it was looked at, or another opening has begun: this one shows what was there.
+                return Ok(());
+            }
         }
         match op {
             Op::Put { key, len, wait } => self.put(&space, *key, Some(*len), *wait).await?,

@@ -145,6 +145,10 @@ fn resting(run: &mut Run) {
     }
     run.options.idle_close_ms = d.pick(&[1, 3, 20]);
     run.options.max_descriptors = d.pick(&[16, 24, 40, 512]);
+    if d.chance(1, 3) {
+        // Readers on a slow disk, under whom others come and go.
+        run.faults = run.faults.clone().with(FaultKind::F23Stall, FaultRule::rate(200_000));
+    }
     if d.chance(1, 2) {
         run.options.idle_seal_ms = d.pick(&[2, 5]);
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 impl Space {
     /// Ends this opening: admits no write any more, syncs and seals the log, and waits until its task and its jobs have
-    /// ended. Nothing of it stays open then, and what it has in memory counts no longer; snapshots go on. The space is
-    /// opened anew by the next [`crate::Engine::space`]. Idempotent, and without an effect on later openings; goes on when
+    /// ended. Nothing of it stays open then, and what it has in memory counts no longer. Snapshots go on, and reads by this
+    /// handle show what was there when it ended. The space is opened anew by the next [`crate::Engine::space`]. Idempotent, and without an effect on later openings; goes on when
     /// the future is dropped.
     ///
     /// # Errors
