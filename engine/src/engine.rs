@@ -10,8 +10,8 @@ use crate::naming::Naming;
 use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, recover};
 use crate::root::{self, Ignored};
 use crate::space::{
-    Claim, Home, Incarnation, Registry, Slot, SlotState, Space, being_deleted, create_space, in_doubt,
-    purge_creating, purge_deleted,
+    Claim, Home, Incarnation, Registry, SettleOnPanic, Slot, SlotState, Space, being_deleted, create_space,
+    in_doubt, purge_creating, purge_deleted,
 };
 use crate::sync::Mutex;
 use std::future::Future;
@@ -458,27 +458,6 @@ async fn open(shared: &Arc<Shared>, id: &SpaceId, slot: &Arc<Slot>) -> SlotState
             incarnation: Incarnation::new(&shared.context, &shared.root, slot, held, opened),
         }),
         Err(not) => SlotState::Broken(not.error, Box::new(not.report)),
-    }
-}
-
-/// A panic while a space is made, opened or repaired is a bug of the engine: whoever waits for it gets an error.
-struct SettleOnPanic {
-    slot: Arc<Slot>,
-    id: SpaceId,
-}
-
-impl Drop for SettleOnPanic {
-    fn drop(&mut self) {
-        if !crate::sync::unwinds() {
-            return;
-        }
-        let error = Error::new(ErrorKind::Failed, "the engine panicked on this space: a bug of the engine")
-            .in_space(&self.id)
-            .advice("Report it; the other spaces go on.");
-        let mut report = RecoveryReport::new(&self.id);
-        report.status = RecoveryStatus::Failed;
-        report.error = Some(error.to_string());
-        self.slot.settle(SlotState::Broken(error, Box::new(report)));
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::env::{Dir, IoError, IoResult};
 use crate::mutants;
 use crate::sync::Mutex;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Which changes of names are durable.
@@ -19,6 +20,8 @@ pub struct Naming {
 
 #[derive(Debug, Default)]
 struct Names {
+    /// The directory, once it is known.
+    of: Option<PathBuf>,
     /// Changes made so far.
     made: u64,
     /// How many of these are durable.
@@ -40,9 +43,18 @@ impl Naming {
     ///
     /// # Errors
     /// Whether it is durable is not known, and never will be before the directory is opened by another process.
+    ///
+    /// # Panics
+    /// If `dir` is another directory than before: its sync would answer for names that it does not cover.
     pub async fn settle(&self, dir: &Arc<dyn Dir>) -> IoResult<()> {
         let mine = {
+            let path = dir.path();
             let mut names = self.names.lock();
+            assert_eq!(
+                *names.of.get_or_insert_with(|| path.clone()),
+                path,
+                "names are those of one directory"
+            );
             names.made += 1;
             names.made
         };

@@ -60,6 +60,10 @@ fn every_call_answers_without_a_runtime_of_the_callers() {
     assert_eq!(keys(again.scan::<&str>(.., Direction::Ascending)), Vec::<String>::new());
     assert_eq!(engine.recover_all().unwrap().len(), 1);
     assert_eq!(engine.list_spaces().spaces, [id("alpha")]);
+    assert_eq!(space.set_tiers(space.tiers()).unwrap_err().kind(), ErrorKind::Closed);
+    again.set_tiers(again.tiers()).unwrap();
+    again.shutdown().unwrap();
+    assert_eq!(again.put("late", "x").unwrap_err().kind(), ErrorKind::Closed);
     engine.close().unwrap();
     engine.close().unwrap();
     assert_eq!(engine.space(&id("alpha")).unwrap_err().kind(), ErrorKind::Closed);

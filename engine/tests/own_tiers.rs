@@ -98,6 +98,11 @@ async fn a_quota_changes_while_its_space_is_used_and_lasts_as_long_as_the_engine
     beta.put("key", vec![7; 10_000]).await.unwrap();
 
     alpha.shutdown().await.unwrap();
+    assert_eq!(
+        alpha.set_tiers(quota(5000)).unwrap_err().kind(),
+        ErrorKind::Closed,
+        "not of the next one either"
+    );
     let alpha = engine.space(&id("alpha")).await.unwrap();
     assert_eq!(alpha.tiers(), quota(1000));
     assert_eq!(fill(&alpha, 151).await, 151);

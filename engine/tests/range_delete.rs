@@ -5,7 +5,7 @@
 use bulkhead::env::os::OsEnv;
 use bulkhead::{
     Amount, Batch, Direction, Durability, Engine, ErrorKind, Expected, Options, Precondition, Rejected,
-    Snapshot, Space, SpaceId, TierOptions, WriteOptions,
+    Snapshot, Space, SpaceId, SpaceState, TierOptions, WriteOptions,
 };
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
@@ -234,5 +234,30 @@ async fn ranges_that_differ_only_far_behind_their_first_bytes_are_flushed_merged
     assert_eq!(space.stats().failed, None);
     assert_eq!(snapshot.get(&gone).await.unwrap().unwrap().to_vec(), b"new");
     drop(snapshot);
+    reopened_without(engine, space, temp.path(), &gone, b"there").await;
+}
+
+#[tokio::test]
+async fn range_deletes_that_no_table_can_hold_are_told_and_go_with_the_snapshots_that_keep_them() {
+    let temp = tempfile::tempdir().unwrap();
+    let bound = |c: u8| [b"k".as_slice(), &vec![c; 60_000]].concat();
+    let gone = bound(b'm');
+    let (engine, space) = open_over_old_tables(temp.path(), 4 << 20, &gone).await;
+    space.put("there", "there").await.unwrap();
+    // One range, and a snapshot for each of its deletes: together 72 MB of bounds that nothing parts.
+    let mut snapshots = Vec::new();
+    for _ in 0..600 {
+        space.delete_range(bound(b'a')..bound(b'z')).await.unwrap();
+        snapshots.push(space.snapshot());
+    }
+    let error = space.compact().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    assert!(error.to_string().contains("lie too close together"), "{error}");
+    assert!(matches!(space.state(), SpaceState::Open), "it goes on");
+    assert_eq!(space.get(&gone).await.unwrap(), None);
+    assert_eq!(space.get("there").await.unwrap().unwrap().to_vec(), b"there");
+    snapshots.clear();
+    // What failed is tried again by itself.
+    until(|| space.stats().failed.is_none()).await;
     reopened_without(engine, space, temp.path(), &gone, b"there").await;
 }

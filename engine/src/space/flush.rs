@@ -257,7 +257,7 @@ async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> 
     let written = write(what, dir, KEEP, || space.new_table()).await;
     let written = written?;
     if !written.is_empty()
-        && let Err(why) = sync_dir(&space.tier_names, dir).await
+        && let Err(why) = sync_dir(&space.tier_names[Tier::Hot as usize], dir).await
     {
         return Ok(give_up(written, why).await?);
     }

@@ -325,7 +325,8 @@ impl Space {
     /// under its id. A quota that is less than what is there refuses puts, and loses nothing.
     ///
     /// # Errors
-    /// `Rejected(Config)` naming the option, its value and the values expected; `Rejected(Deleted)`. Nothing was changed.
+    /// `Rejected(Config)` naming the option, its value and the values expected; `Rejected(Deleted)`; `Closed`
+    /// once this opening has ended. Nothing was changed.
     pub fn set_tiers(&self, tiers: TierOptions) -> Result<()> {
         self.incarnation.set_tiers(tiers)
     }

@@ -150,8 +150,8 @@ pub(crate) struct Incarnation {
     pub(super) asked_ms: AtomicU64,
     /// Its part of the engine's block cache.
     pub(crate) cache: Partition,
-    /// Names in its tiers: flushes and jobs make them durable side by side.
-    pub(super) tier_names: Naming,
+    /// Names in each of its tiers: flushes and jobs make them durable side by side.
+    pub(super) tier_names: [Naming; 3],
     /// Whose turn it is to switch the manifest.
     pub(super) switching: tokio::sync::Mutex<()>,
     /// It is being deleted, or was: what scans have fetched is not handed out any more.
@@ -232,7 +232,7 @@ impl Incarnation {
             layers: RwLock::new(layers),
             heat: Mutex::new(Heat::default()),
             asked_ms: AtomicU64::new(0),
-            tier_names: Naming::default(),
+            tier_names: Default::default(),
             switching: tokio::sync::Mutex::new(()),
             taken_away: AtomicBool::new(false),
             fenced_at: AtomicU64::new(u64::MAX),

@@ -42,6 +42,6 @@ pub(crate) use ending::{being_deleted, was_deleted};
 pub(crate) use home::Home;
 pub(crate) use incarnation::Incarnation;
 pub(crate) use naming::in_doubt;
-pub(crate) use registry::{Claim, Registry, Slot, SlotState};
+pub(crate) use registry::{Claim, Registry, SettleOnPanic, Slot, SlotState};
 pub(crate) use remove::Itself;
 pub(crate) use salvage::salvage;

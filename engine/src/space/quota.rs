@@ -118,6 +118,9 @@ impl Incarnation {
         if let Phase::Deleting | Phase::Gone(_) = core.phase {
             self.writable(&core)?;
         }
+        if core.ended {
+            return Err(self.closed().advice("Open the space again, and change those of that opening."));
+        }
         *self.tiers.write() = self.context.tiers.change(&self.context.config, &self.id, tiers)?;
         core.quota.forget();
         core.jobs.look_again();

@@ -6,7 +6,7 @@ use super::handle::Space;
 use super::incarnation::Incarnation;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{Lsn, SpaceId};
-use crate::recovery::RecoveryReport;
+use crate::recovery::{RecoveryReport, RecoveryStatus};
 use crate::sync::Mutex;
 use crate::wal::waiters::{WaiterKey, Waiters};
 use dashmap::DashMap;
@@ -158,6 +158,27 @@ impl Drop for Wait<'_> {
         if let Some(key) = self.key {
             self.slot.inner.lock().waiting.remove(key);
         }
+    }
+}
+
+/// A panic while a space is made, opened, repaired or shut down is a bug of the engine: whoever waits for it gets an error.
+pub(crate) struct SettleOnPanic {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) id: SpaceId,
+}
+
+impl Drop for SettleOnPanic {
+    fn drop(&mut self) {
+        if !crate::sync::unwinds() {
+            return;
+        }
+        let error = Error::new(ErrorKind::Failed, "the engine panicked on this space: a bug of the engine")
+            .in_space(&self.id)
+            .advice("Report it; the other spaces go on.");
+        let mut report = RecoveryReport::new(&self.id);
+        report.status = RecoveryStatus::Failed;
+        report.error = Some(error.to_string());
+        self.slot.settle(SlotState::Broken(error, Box::new(report)));
     }
 }
 

@@ -190,6 +190,9 @@ async fn grow(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
         file.sync().await.map_err(Failure::InDoubt)
     }
     .await;
-    space.core().line.growth_ended(id, grown.is_ok().then_some(capacity));
+    // After a failed sync nothing goes there any more: the fence comes, and until then it goes on growing.
+    if !matches!(grown, Err(Failure::InDoubt(_))) {
+        space.core().line.growth_ended(id, grown.is_ok().then_some(capacity));
+    }
     grown
 }

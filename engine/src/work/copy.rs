@@ -36,8 +36,8 @@ pub const SHAPES: [Shape; 3] = [Shape::HOT, Shape::WARM, Shape::COLD];
 pub struct Target<'a> {
     /// The tiers' directories.
     pub dirs: &'a [Arc<dyn Dir>; 3],
-    /// Of these: flushes name tables in hot as well.
-    pub naming: &'a Naming,
+    /// Of each of these: flushes name tables in hot as well.
+    pub naming: &'a [Naming; 3],
     /// [`SHAPES`], by tier.
     pub shapes: [Shape; 3],
     pub names: &'a mut dyn Namer,
@@ -69,7 +69,7 @@ impl Target<'_> {
         if written.is_empty() {
             return Ok(written);
         }
-        match sync_dir(self.naming, &self.dirs[tier as usize]).await {
+        match sync_dir(&self.naming[tier as usize], &self.dirs[tier as usize]).await {
             Ok(()) => Ok(written),
             Err(why) => give_up(written, why).await,
         }
