@@ -319,8 +319,11 @@ async fn whoever_waits_for_a_ticket_is_woken_when_the_space_is_gone_whatever_it_
     alpha.put("k", "v").await.unwrap();
     env.rule(IoOp::WriteAt, "/alpha/wal/", Hook::Hold);
     let ticket = alpha.put_commit("k", "in flight").await.unwrap();
-    let wakers = [Durability::Process, Durability::Power].map(|_| Arc::new(Woken::default()));
-    let mut waits = [Durability::Process, Durability::Power].map(|d| Box::pin(ticket.durable(d)));
+    // Several of each, so that whatever came before some of both arrived as the same of their kind; those for Process ask
+    // last, and must not take the places of the others.
+    let levels: Vec<_> = [Durability::Power, Durability::Process].into_iter().flat_map(|d| [d; 8]).collect();
+    let wakers: Vec<_> = levels.iter().map(|_| Arc::new(Woken::default())).collect();
+    let mut waits: Vec<_> = levels.iter().map(|d| Box::pin(ticket.durable(*d))).collect();
     let mut poll_all = || {
         for (wait, waker) in waits.iter_mut().zip(&wakers) {
             let waker = std::task::Waker::from(waker.clone());

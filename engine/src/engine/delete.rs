@@ -78,9 +78,9 @@ impl Deletion {
                     let purge = purge_deleted(shared.root.as_owner(owner), vec![name], Itself::Goes);
                     shared.in_background(owner, purge);
                 }
+                shared.context.tiers.forget(&self.id);
                 // The id is free before anybody is told.
                 shared.registry.forget(&self.id);
-                shared.context.tiers.forget(&self.id);
                 let told = was_deleted(&self.id);
                 self.tell_earlier(&told);
                 self.end(told.clone(), SlotState::Gone(told));
