@@ -12,7 +12,10 @@ impl Memtable {
     /// # Panics
     /// If no key lies in between.
     pub fn apply_range(&mut self, start: &[u8], end: Option<&[u8]>) {
-        self.spans.add((Key::from(start), end.map(Key::from)), self.last);
+        // Whoever comes to read later reads at the durable watermark or above.
+        let (pins, durable) = (&self.pins, self.durable);
+        let read = |from, below| below > durable || pins.range(from..below).next().is_some();
+        self.spans.add((Key::from(start), end.map(Key::from)), self.last, read);
     }
 
     /// The range deletes.

@@ -203,10 +203,14 @@ proptest! {
                 let expected = done.at(key, last).map(|(lsn, value)| (lsn, value.is_some()));
                 prop_assert!(newest == expected || newest.is_none() && expected.is_some_and(|e| !e.1), "{newest:?} {expected:?}");
             }
-            let costs = mem.spans().iter().map(|(start, end, lsns)| {
-                super::entry_cost(start.len() + end.map_or(0, |e| e.len()), 0) + 16 * lsns.len() as u64
+            let bounds = |start: usize, end: Option<usize>| super::entry_cost(start + end.unwrap_or(0), 0);
+            let parts = mem.spans().iter().map(|(start, end, lsns)| {
+                bounds(start.len(), end.map(|e| e.len())) + 16 * lsns.len() as u64
             });
-            prop_assert_eq!(mem.spans().bytes(), costs.sum::<u64>());
+            let waiting = mem.spans().waiting().map(|(start, end)| bounds(start.len(), end.as_ref().map(|e| e.len())));
+            prop_assert_eq!(mem.spans().bytes(), parts.sum::<u64>() + waiting.sum::<u64>());
+            let count: usize = mem.spans().iter().map(|(_, _, lsns)| lsns.len()).sum();
+            prop_assert_eq!(mem.spans().count(), count as u64);
         }
         // An emptied memtable gives back everything, but for what it hides.
         pins.drain(..).for_each(|pin| mem.unpin(Lsn::from_raw(pin)));
@@ -216,4 +220,46 @@ proptest! {
         let left = if older { super::entry_cost(0, 0) + 16 } else { 0 };
         prop_assert_eq!((mem.bytes(), mem.holds().entries, mem.is_empty()), (left, 0, !older));
     }
+}
+
+/// Ranges deleted under a snapshot that lives on: memory took an LSN in every part for each of them, and the bounds of each
+/// without being charged.
+#[test]
+fn ranges_deleted_again_under_an_old_snapshot_take_what_is_charged_and_no_more_lsns_than_readers_tell_apart()
+{
+    const PARTS: u64 = 100;
+    let mut mem = Memtable::new().lies_on(Underneath::Older);
+    let mut lsn = 0;
+    let mut delete = |mem: &mut Memtable, start: &[u8], end: Option<&[u8]>| {
+        lsn += 1;
+        mem.begin(Lsn::from_raw(lsn));
+        mem.apply_range(start, end);
+        mem.set_durable(Lsn::from_raw(lsn));
+    };
+    for n in 0..PARTS {
+        let bounds = [[n as u8, 0], [n as u8, 7]];
+        delete(&mut mem, &bounds[0], Some(&bounds[1]));
+        if n == 0 {
+            mem.pin(Lsn::from_raw(1));
+        }
+    }
+    let parts = mem.spans().iter().count();
+    let bounds = [vec![b'a'; 1000], vec![b'z'; 1000]];
+    for n in 0..1000 {
+        if n == 500 {
+            mem.pin(mem.last());
+        }
+        delete(&mut mem, &[], None);
+        delete(&mut mem, &bounds[0], Some(&bounds[1]));
+    }
+    assert!(mem.spans().iter().count() <= 2 * parts + 4);
+    let most = mem.spans().iter().map(|(_, _, lsns)| lsns.len()).max().unwrap();
+    assert!(most <= 8, "two snapshots, those of now, and as many again: {most}");
+    let held: usize =
+        mem.spans().waiting().map(|(start, end)| start.len() + end.as_ref().map_or(0, |e| e.len())).sum();
+    assert!(
+        held >= 2_000_000 && mem.bytes() >= held as u64,
+        "{held} bytes of bounds, {} charged",
+        mem.bytes()
+    );
 }

@@ -14,6 +14,8 @@ use std::ops::Bound;
 
 /// Bytes that one more LSN costs a part.
 const LSN_COST: u64 = 16;
+/// A part with so many LSNs is looked through for those that no reader tells apart; then again whenever they have doubled.
+const LOOK_THROUGH: usize = 4;
 
 /// A stretch of keys: from the first one on and below the second; without that, to the end.
 pub type Stretch = (Key, Option<Key>);
@@ -34,6 +36,20 @@ impl Part {
         let end = self.end.as_ref().map_or(0, |end| end.len());
         entry_cost(start.len() + end, 0) + LSN_COST * self.lsns.len() as u64
     }
+
+    /// Forgets each LSN that no reader tells from the next one that stays.
+    fn forget_unread(&mut self, read: impl Fn(Lsn, Lsn) -> bool) {
+        let mut newer = None;
+        let mut stay: Vec<Lsn> = Vec::with_capacity(self.lsns.len());
+        for &lsn in self.lsns.iter().rev() {
+            if newer.is_none_or(|newer| read(lsn, newer)) {
+                stay.push(lsn);
+                newer = Some(lsn);
+            }
+        }
+        stay.reverse();
+        self.lsns = stay;
+    }
 }
 
 /// See the module.
@@ -43,8 +59,13 @@ pub struct Spans {
     bytes: u64,
     /// LSNs of all parts.
     lsns: u64,
-    /// Range deletes whose keys and older LSNs may be collected once the floor reaches their LSN; ascending.
+    /// Range deletes whose keys and older LSNs may be collected once the floor reaches their LSN; ascending. They are
+    /// accounted with what an entry of their bounds costs: a stretch deleted again keeps bounds that no part has.
     garbage: VecDeque<(Lsn, Stretch)>,
+}
+
+fn garbage_cost((start, end): &Stretch) -> u64 {
+    entry_cost(start.len() + end.as_ref().map_or(0, |end| end.len()), 0)
 }
 
 impl Spans {
@@ -69,6 +90,12 @@ impl Spans {
     /// All parts, by ascending key, each with its LSNs, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, Option<&Key>, &[Lsn])> {
         self.parts.iter().map(|(start, part)| (start, part.end.as_ref(), &part.lsns[..]))
+    }
+
+    /// Stretches of which something is still to be collected.
+    #[cfg(test)]
+    pub fn waiting(&self) -> impl Iterator<Item = &Stretch> {
+        self.garbage.iter().map(|(_, stretch)| stretch)
     }
 
     fn part(&self, key: &[u8]) -> Option<&Part> {
@@ -177,14 +204,21 @@ impl Spans {
     }
 
     /// Everything within `stretch` is deleted at `lsn`, which no range delete here is above. What it hides may be collected
-    /// once [`Spans::due`] says so.
-    pub fn add(&mut self, stretch: Stretch, lsn: Lsn) {
-        self.insert(&stretch, lsn);
+    /// once [`Spans::due`] says so. `read` says whether there is, or may come to be, a reader at or above the first LSN and
+    /// below the second: the older one of two range deletes between which nobody reads is forgotten in time, so that no
+    /// part has more LSNs than about twice as many as readers tell apart, however long a snapshot lives.
+    pub fn add(&mut self, stretch: Stretch, lsn: Lsn, read: impl Fn(Lsn, Lsn) -> bool) {
+        self.insert_with(&stretch, lsn, read);
+        self.bytes += garbage_cost(&stretch);
         self.garbage.push_back((lsn, stretch));
     }
 
-    /// The same, with nothing to collect.
+    /// The same, with nothing to collect and nothing to forget.
     pub fn insert(&mut self, stretch: &Stretch, lsn: Lsn) {
+        self.insert_with(stretch, lsn, |_, _| true);
+    }
+
+    fn insert_with(&mut self, stretch: &Stretch, lsn: Lsn, read: impl Fn(Lsn, Lsn) -> bool) {
         let (start, end) = stretch;
         assert!(end.as_ref().is_none_or(|end| start < end), "a range delete covers something");
         self.cut_both(stretch);
@@ -201,6 +235,13 @@ impl Spans {
                 part.lsns.push(lsn);
                 self.bytes += LSN_COST;
                 self.lsns += 1;
+                let before = part.lsns.len();
+                if before >= LOOK_THROUGH && before.is_power_of_two() {
+                    part.forget_unread(&read);
+                    let forgotten = (before - part.lsns.len()) as u64;
+                    self.bytes -= LSN_COST * forgotten;
+                    self.lsns -= forgotten;
+                }
             }
         }
         if let Some(from) = at.filter(|from| end.as_ref() != Some(from)) {
@@ -238,7 +279,9 @@ impl Spans {
 
     /// The next range delete at or below `floor` whose hidden versions were not collected yet.
     pub fn due(&mut self, floor: Lsn) -> Option<(Lsn, Stretch)> {
-        self.garbage.pop_front_if(|(lsn, _)| *lsn <= floor)
+        let due = self.garbage.pop_front_if(|(lsn, _)| *lsn <= floor)?;
+        self.bytes -= garbage_cost(&due.1);
+        Some(due)
     }
 
     /// Forgets within `stretch` what no reader at `floor` or above can tell from newer range deletes; with
