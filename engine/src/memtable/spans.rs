@@ -269,14 +269,6 @@ impl Spans {
         self.put_part(start, Part { end, lsns: vec![lsn] });
     }
 
-    /// Takes in all range deletes of `newer`, all of which are newer than those here.
-    pub fn absorb(&mut self, newer: &Spans) {
-        for (start, end, lsns) in newer.iter() {
-            let stretch = (start.clone(), end.cloned());
-            lsns.iter().for_each(|lsn| self.insert(&stretch, *lsn));
-        }
-    }
-
     /// The next range delete at or below `floor` whose hidden versions were not collected yet.
     pub fn due(&mut self, floor: Lsn) -> Option<(Lsn, Stretch)> {
         let due = self.garbage.pop_front_if(|(lsn, _)| *lsn <= floor)?;

@@ -5,10 +5,10 @@
 use super::layers::Under;
 use super::tables::{LiveTable, LiveTables, Reads, value_of};
 use crate::ids::Lsn;
-use crate::key::Key;
+use crate::key::{Key, KeyRange};
 use crate::limits::HIDDEN_STEPS;
 use crate::memtable::{Direction, Hidden, Stretch, Value};
-use crate::table::{Bounded, Cursor, Damage, Extent, Merge, MergeStep, Slot};
+use crate::table::{Bounded, Cursor, Damage, Merge, MergeStep, Slot};
 use crate::work::{Failure, OpenTable};
 use std::sync::Arc;
 
@@ -49,8 +49,9 @@ struct Entry {
 struct Window {
     merge: Merge<Bounded>,
     tables: Vec<OpenTable>,
-    /// Range tombstones of all of them.
-    ranges: Extent,
+    /// Those of them that have range tombstones, and which keys of them count. Nothing of it is copied: a scan that goes
+    /// from one table of a run to the next would do so again and again.
+    hiding: Vec<(OpenTable, KeyRange)>,
     /// Where a table of a run ends.
     end: Option<Vec<u8>>,
     /// The key looked at, and what is seen of it so far: downwards the oldest version comes first.
@@ -122,21 +123,21 @@ impl Walk {
 
     async fn open(&self, reads: Reads<'_>, start: Option<&[u8]>) -> Result<Window, Failure> {
         let (live, end) = self.tables(start);
-        let (mut tables, mut sources, mut tombstones) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tables, mut sources, mut hiding) = (Vec::new(), Vec::new(), Vec::new());
         for live in live {
             let open = live.open(reads.home).await?.clone();
             live.touch(reads.minute_ms());
             let range = &live.entry.range;
-            let (lower, upper) = (range.lower().to_vec().into(), range.upper().map(|u| u.to_vec().into()));
-            let parts = open.table.extent().tombstones().iter();
-            tombstones.extend(parts.filter_map(|t| t.clipped(&lower, upper.as_ref())));
+            if !open.table.extent().tombstones().is_empty() {
+                hiding.push((open.clone(), range.clone()));
+            }
             let cursor = Cursor::new(open.table.clone());
             let begun = Bounded::begin_at(cursor, range.clone(), self.direction, start);
             sources.push(begun.map_err(|damage| open.damaged(damage))?);
             tables.push(open);
         }
         let merge = Merge::new(self.direction, sources);
-        Ok(Window { merge, tables, ranges: Extent::new(None, tombstones), end, key: None, seen: None })
+        Ok(Window { merge, tables, hiding, end, key: None, seen: None })
     }
 
     /// The tables to walk over from `start` on, the newest first, and where another one of a run takes its turn.
@@ -226,12 +227,17 @@ impl Window {
             // Upwards the first version that is low enough counts, downwards the last one.
             if view.lsn <= lsn && (!up || self.seen.is_none()) {
                 let source = self.merge.current().expect("it stands at an entry");
-                let hidden = self.ranges.cover(view.key, lsn).is_some_and(|cover| cover > view.lsn);
-                let value = if hidden { None } else { view.value() };
+                let value = if self.hides(view.key, view.lsn, lsn) { None } else { view.value() };
                 self.seen = Some((value, source));
             }
             self.merge.advance().map_err(|damage| self.damaged(damage))?;
         }
+    }
+
+    /// Whether a reader at `lsn` does not see the version `written` of `key` since a range delete hides it.
+    fn hides(&self, key: &[u8], written: Lsn, lsn: Lsn) -> bool {
+        let mut hiding = self.hiding.iter().filter(|(_, range)| range.contains(key));
+        hiding.any(|(open, _)| open.table.extent().covering(key).any(|cover| cover > written && cover <= lsn))
     }
 
     /// What was seen of the key that was looked at last, if it is a value.

@@ -63,8 +63,66 @@ impl RangeTombstone {
 pub struct Extent {
     bounds: Option<(Bytes, Bytes)>,
     tombstones: Vec<RangeTombstone>,
-    /// For each tombstone the one with the greatest end among it and those in front: where a search may stop.
+    /// The tombstones as a tree: the middle one of a stretch of them stands over the middle ones of both halves. For each of
+    /// them the one with the greatest end in its stretch: where a search need not go down.
     reach: Vec<u32>,
+}
+
+/// Fills in `reach` for a stretch and tells the one with the greatest end.
+fn farthest(tombstones: &[RangeTombstone], from: usize, to: usize, reach: &mut [u32]) -> Option<u32> {
+    if from == to {
+        return None;
+    }
+    let middle = from.midpoint(to);
+    let halves = [
+        farthest(tombstones, from, middle, reach),
+        farthest(tombstones, middle + 1, to, reach),
+        Some(middle as u32),
+    ];
+    // The end of all keys is behind every other one.
+    let end = |i: &u32| tombstones[*i as usize].end.as_ref().map_or((1, &[][..]), |end| (0, &end[..]));
+    let found = halves.into_iter().flatten().max_by(|a, b| end(a).cmp(&end(b)));
+    reach[middle] = found.expect("one of three at least");
+    found
+}
+
+/// A search for the tombstones that cover a key: as long as it finds some, and about as many steps for each as the tree is
+/// high, whatever else there is.
+#[derive(Debug)]
+struct Covering<'a> {
+    extent: &'a Extent,
+    key: &'a [u8],
+    /// Stretches not looked at yet.
+    open: Vec<(usize, usize)>,
+    #[cfg(test)]
+    steps: usize,
+}
+
+impl Iterator for Covering<'_> {
+    type Item = Lsn;
+
+    fn next(&mut self) -> Option<Lsn> {
+        let Extent { tombstones, reach, .. } = self.extent;
+        while let Some((from, to)) = self.open.pop() {
+            #[cfg(test)]
+            {
+                self.steps += 1;
+            }
+            let middle = from.midpoint(to);
+            if from == to || tombstones[reach[middle] as usize].ends_by(self.key) {
+                continue;
+            }
+            self.open.push((from, middle));
+            let tombstone = &tombstones[middle];
+            if tombstone.start[..] <= *self.key {
+                self.open.push((middle + 1, to));
+                if !tombstone.ends_by(self.key) {
+                    return Some(tombstone.lsn);
+                }
+            }
+        }
+        None
+    }
 }
 
 impl Extent {
@@ -73,18 +131,8 @@ impl Extent {
     pub fn new(bounds: Option<(Bytes, Bytes)>, mut tombstones: Vec<RangeTombstone>) -> Extent {
         tombstones.sort_by(|a, b| a.start.cmp(&b.start).then(b.lsn.cmp(&a.lsn)).then(a.end.cmp(&b.end)));
         tombstones.dedup();
-        let mut reach = Vec::with_capacity(tombstones.len());
-        let mut farthest = 0;
-        for (i, tombstone) in tombstones.iter().enumerate() {
-            let reached = &tombstones[farthest].end;
-            if reached
-                .as_ref()
-                .is_some_and(|end| !tombstone.ends_by(end) && tombstone.end.as_ref() != Some(end))
-            {
-                farthest = i;
-            }
-            reach.push(farthest as u32);
-        }
+        let mut reach = vec![0; tombstones.len()];
+        farthest(&tombstones, 0, tombstones.len(), &mut reach);
         Extent { bounds, tombstones, reach }
     }
 
@@ -112,11 +160,20 @@ impl Extent {
         self.covering(key).filter(|cover| *cover <= lsn).max()
     }
 
-    /// The LSNs of all range tombstones that cover `key`.
+    /// The LSNs of all range tombstones that cover `key`, in no order.
     pub fn covering<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = Lsn> + 'a {
-        let begun = self.tombstones.partition_point(|t| t.start[..] <= *key);
-        let reached = (0..begun).rev().take_while(|i| !self.tombstones[self.reach[*i] as usize].ends_by(key));
-        reached.map(|i| &self.tombstones[i]).filter(|t| !t.ends_by(key)).map(|t| t.lsn)
+        self.search(key)
+    }
+
+    fn search<'a>(&'a self, key: &'a [u8]) -> Covering<'a> {
+        let open = if self.tombstones.is_empty() { Vec::new() } else { vec![(0, self.tombstones.len())] };
+        Covering {
+            extent: self,
+            key,
+            open,
+            #[cfg(test)]
+            steps: 0,
+        }
     }
 
     /// The contents of the piece.
@@ -229,6 +286,22 @@ mod tests {
         let mut swapped = sample().encode();
         swapped[8..].rotate_left(3);
         assert!(Extent::decode(&swapped.into()).is_err());
+    }
+
+    #[test]
+    fn a_search_behind_a_wide_tombstone_goes_past_the_narrow_ones() {
+        let key = |n: u32| n.to_be_bytes();
+        let narrow = (0..10_000u32).map(|n| tombstone(&key(2 * n), &key(2 * n + 1), 5));
+        let wide = [tombstone(b"", b"", 3), tombstone(&key(7), &key(40_000), 9)];
+        let extent = Extent::new(None, narrow.chain(wide).collect());
+        for (n, expected) in [(19_001, vec![3, 9]), (12_000, vec![3, 5, 9]), (50_000, vec![3])] {
+            let at = key(n);
+            let mut search = extent.search(&at);
+            let mut found: Vec<_> = search.by_ref().map(Lsn::raw).collect();
+            found.sort_unstable();
+            assert_eq!(found, expected);
+            assert!(search.steps < 100, "{} steps among 10,002", search.steps);
+        }
     }
 
     proptest! {

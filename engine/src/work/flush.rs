@@ -41,7 +41,7 @@ pub async fn write(
 ) -> Result<Vec<Written>, Failure> {
     let mut written = Vec::new();
     let mut writer = TableWriter::begin(dir, next(), Shape::HOT);
-    let mut copying = Copying::new(&flush);
+    let mut copying = Copying::begin(&flush).await;
     loop {
         let step = copying.copy(&mut writer);
         // A writer that fails has removed its file.
@@ -85,9 +85,17 @@ struct Copying<'a> {
 }
 
 impl<'a> Copying<'a> {
-    fn new(flush: &'a Flush<'a>) -> Copying<'a> {
+    async fn begin(flush: &'a Flush<'a>) -> Copying<'a> {
         let mut spans = Spans::default();
-        flush.memtables.iter().for_each(|mem| spans.absorb(mem.spans()));
+        for mem in flush.memtables {
+            for (i, (start, end, lsns)) in mem.spans().iter().enumerate() {
+                if i % STEP == STEP - 1 {
+                    yield_now().await;
+                }
+                let stretch = (start.clone(), end.cloned());
+                lsns.iter().for_each(|lsn| spans.insert(&stretch, *lsn));
+            }
+        }
         let ranges = Ranges::of(&spans, flush.readers, flush.below);
         Copying { flush, spans, ranges, after: None }
     }
