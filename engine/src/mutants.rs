@@ -45,6 +45,10 @@ pub const ALL: &[(&str, &str)] = &[
     ),
     ("range-delete-missed-by-lookup", "a look for a key passes over range deletes in tables"),
     ("range-delete-missed-by-scan", "a scan of tables passes over range deletes in memory"),
+    (
+        "hidden-table-goes-under-snapshots",
+        "a table goes once range deletes hide it from those who read now, although a snapshot is older",
+    ),
     ("flush-ignores-snapshots", "a flush keeps only the newest version of each key"),
     ("merge-ignores-snapshots", "a merge or move keeps only what the newest readers see"),
     ("merged-table-is-newest", "a merged hot table takes the newest place in the age order"),

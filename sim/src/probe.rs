@@ -85,6 +85,8 @@ probes! {
     RangeDeleteMoved = "range-delete-moved-down";
     /// A key was read whose value lies in a table, and which a newer range delete covers.
     RangeDeleteCovers = "range-delete-covers-lower-tier-read";
+    /// A table went without a rewrite since range deletes hid all of it, or it was nothing but such that hid nothing.
+    RangeDeleteFreed = "range-delete-freed-tables";
     /// An opening copied entries up into hot.
     Promoted = "promoted";
     /// An entry that was to be promoted was overwritten, deleted or moved before.

@@ -36,6 +36,7 @@ impl Story {
             promotions: counts.promotions,
         });
         let happened = [
+            (counts.tables_freed > 0, Probe::RangeDeleteFreed),
             (counts.promotions > 0, Probe::Promoted),
             (counts.entries_left > 0, Probe::PromotionLeft),
             (counts.promoting, Probe::PromotionNotNamed),

@@ -190,6 +190,12 @@ impl Tables {
         self.tier_mut(tier).remove(at);
     }
 
+    /// Nothing of the table stays anywhere, so no key of it leaves before an older version: unlike [`Tables::drop`].
+    pub(super) fn remove(&mut self, tier: Tier, file: FileUid) {
+        let at = self.position(tier, file);
+        self.tier_mut(tier).remove(at);
+    }
+
     /// Of the table `entry.file` only what `entry` says is left.
     pub(super) fn trim(&mut self, tier: Tier, entry: TableEntry) {
         let at = self.position(tier, entry.file);

@@ -81,6 +81,8 @@ pub enum Edit {
     AddTable { tier: Tier, entry: TableEntry },
     /// A table goes. Of hot tables the older ones of the same keys go first.
     DropTable { tier: Tier, file: FileUid },
+    /// A table goes, of which no reader sees anything. Tables above and below stay as they are.
+    RemoveTable { tier: Tier, file: FileUid },
     /// Only the upper part of a table's range still counts; see [`TableEntry`]. Order in hot as for dropping.
     TrimTable { tier: Tier, entry: TableEntry },
     /// Hot tables older than all others: what stayed of a run of the oldest ones. Their ranges are disjoint.
@@ -139,7 +141,7 @@ impl Version {
         for edit in edits {
             let (more, fewer, tier) = match edit {
                 Edit::AddTable { tier, .. } => (1, 0, *tier),
-                Edit::DropTable { tier, .. } => (0, 1, *tier),
+                Edit::DropTable { tier, .. } | Edit::RemoveTable { tier, .. } => (0, 1, *tier),
                 Edit::AddOldest { entries } => (entries.len(), 0, Tier::Hot),
                 Edit::AddAbove { .. } => (1, 0, Tier::Hot),
                 Edit::MergeHot { old, new } => (new.len(), old.len(), Tier::Hot),
@@ -214,6 +216,7 @@ impl Version {
                 self.tables.add(tier, entry);
             }
             Edit::DropTable { tier, file } => self.tables.drop(tier, file),
+            Edit::RemoveTable { tier, file } => self.tables.remove(tier, file),
             Edit::TrimTable { tier, entry } => self.tables.trim(tier, entry),
             Edit::AddOldest { entries } => {
                 entries.iter().for_each(|entry| self.number(entry.number));

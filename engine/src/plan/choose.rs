@@ -1,12 +1,12 @@
 //! Which job comes next.
 //!
-//! In this order: where cold is full, deletes come down, which makes room; hot tables merge when there are too many; a tier
+//! In this order: what range deletes hide goes; where cold is full, deletes come down, which makes room; hot tables merge when there are too many; a tier
 //! under pressure gives down, the fuller one first and of two equal ones the lower, which makes room for the other; while
 //! puts wait for room, whatever may hide something moves down to meet it; what was not touched for long moves down; a table
 //! of which much was only needed by snapshots that are gone is written anew; what is read often is copied up. Every job takes keys down for good, or lessens the
 //! number of hot tables, or uses up what asked for it, and none asks for another upwards: planning comes to an end.
 use super::capacity::{Pressure, Puts, capacity, pressure_of, used};
-use super::{Below, Facts, MergePlan, MovePlan, Plan, Take, promote};
+use super::{Below, Facts, MergePlan, MovePlan, Plan, Take, hidden, promote};
 use crate::config::Amount;
 use crate::key::KeyRange;
 use crate::limits::{HOT_TABLES_MAX, TABLES_MAX};
@@ -15,8 +15,9 @@ use crate::manifest::{TableEntry, Tier};
 /// What to do next; `None` when there is nothing.
 #[must_use]
 pub fn next(f: &Facts<'_>) -> Option<Plan> {
-    deletes(f)
-        .map(Plan::Move)
+    hidden::plan(f)
+        .map(Plan::Free)
+        .or_else(|| deletes(f).map(Plan::Move))
         .or_else(|| crowded(f))
         .or_else(|| pressed(f).map(Plan::Move))
         .or_else(|| hiding(f).map(Plan::Move))
@@ -353,6 +354,8 @@ mod tests {
             accessed: &accessed,
             barren: &BTreeSet::new(),
             apart: &apart.iter().map(|n| FileUid::from_raw(*n)).collect(),
+            extents: &BTreeMap::new(),
+            looked: &BTreeSet::new(),
             floor: Lsn::from_raw(10),
             wanted: &[],
             puts,

@@ -48,6 +48,8 @@ pub struct Facts<'a> {
     /// Whether writes have paused.
     pub quiet: Quiet,
     pub puts: Puts,
+    /// Bytes of tables that range deletes in the active memtable hide from every reader.
+    pub hides: u64,
 }
 
 /// Whether a space is the one to give memory back.
@@ -77,6 +79,8 @@ pub enum Seal {
     Deletes,
     /// The space is full, and puts wait until it is known what in it is still needed.
     Room,
+    /// Once its range deletes are in a table, more of tables goes than a flush writes.
+    Hidden,
 }
 
 /// Memory use, in percent of the budget, from which the largest borrower flushes.
@@ -101,6 +105,7 @@ pub fn seal(tiers: &Tiers, f: &Facts<'_>) -> Option<Seal> {
             Some(Seal::Deletes)
         }
         () if f.puts != Puts::Fit && !behind => Some(Seal::Room),
+        () if f.hides > f.active.bytes && f.quiet == Quiet::Yes && !behind => Some(Seal::Hidden),
         () => None,
     }
 }
@@ -212,6 +217,7 @@ mod tests {
             largest: Borrower::Other,
             quiet: Quiet::Yes,
             puts: Puts::Fit,
+            hides: 0,
         }
     }
 
@@ -229,6 +235,7 @@ mod tests {
             (Facts { memory_percent: 75, largest: Borrower::Largest, ..f }, Seal::Memory),
             (Facts { cold: Pressure::Full, ..f }, Seal::Deletes),
             (Facts { puts: Puts::Wait { since: Lsn::from_raw(3) }, ..f }, Seal::Room),
+            (Facts { hides: 101, ..f }, Seal::Hidden),
         ];
         for (facts, why) in cases {
             assert_eq!(seal(&t, &facts), Some(why));
@@ -248,6 +255,8 @@ mod tests {
         }
         assert_eq!(seal(&t, &Facts { memory_percent: 75, ..f }), None, "another space has borrowed more");
         assert_eq!(seal(&t, &Facts { cold: Pressure::Full, quiet: Quiet::No, ..f }), None);
+        assert_eq!(seal(&t, &Facts { hides: 101, quiet: Quiet::No, ..f }), None);
+        assert_eq!(seal(&t, &Facts { hides: 100, ..f }), None, "what goes is no more than what is written");
     }
 
     #[test]

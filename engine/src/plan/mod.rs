@@ -41,6 +41,29 @@
 //! been there, come down and be gone since: likewise. The copy and its original are the same version; where they meet in
 //! a merge they become one. A snapshot that sees `L` may read either; one that does not sees neither.
 //!
+//! # Tables that go at once
+//! Call a table *hidden* if range tombstones cover every key of its range, each in a table above it, each newer than all
+//! of the table (as the rule has it anyway), and each at or below the floor. A hidden table leaves the version without being read ([`hidden`]).
+//! 1. Let a reader, at the floor or above, look for a key of its range. Above the table it meets a range tombstone that
+//!    covers the key and that it sees. It stops there or higher up, today and whenever it comes: so nobody ever comes as
+//!    far as the table, and nobody sees that it is gone.
+//! 2. Its own tombstones and range tombstones may have hidden versions in lower tiers. These lie under the same range
+//!    tombstones of 1, and stay hidden as long as those live. One goes only in a merge or move that finds nothing in its
+//!    range below, or with its table: by this rule, or since nothing lies below that table. The lower tables count there
+//!    by their ranges, whether the hidden table is there or not, so the range tombstone outlives what it hides.
+//! 3. A table that hides others may itself be hidden, by range tombstones that are further up, cover all of its range
+//!    and are newer than its own. They cover what it covers: the others are hidden without it, and all of them may go in
+//!    one edit. Of the topmost ones nothing goes.
+//! 4. What leaves from the middle puts no two tables into another order: the rule of tiers holds as before.
+//! 5. Only range tombstones in tables count. The edit names a version that holds them; one that is in the log alone could
+//!    be cut off with it by a repair, and what it hid would be missed. So memory is flushed first ([`flush::Seal::Hidden`]).
+//!
+//! A table of nothing but range tombstones at or below the floor goes when nothing lies below it in its range: whoever
+//! comes as far finds nothing in it and nothing below. Nothing can come to lie there: flushes put their tables on top,
+//! moves bring down what lay above, and a promotion copies only what was below.
+//!
+//! Both take a job's turn, so that no merge or move counts on a table that goes, or on a range tombstone that moves.
+//!
 //! # What may be dropped
 //! Readers are at the *floor* (the lower of the oldest snapshot and the durable watermark) or above. Of the versions of a
 //! key at or below the floor all but the newest go. That one goes too if it is a delete and the job's [`Below`] holds
@@ -50,6 +73,7 @@ pub mod capacity;
 mod choose;
 pub mod flush;
 pub mod heat;
+pub mod hidden;
 mod job;
 pub mod promote;
 
@@ -65,6 +89,7 @@ pub use job::{MergePlan, MovePlan, Moved, Take};
 use crate::config::Tiers;
 use crate::ids::{FileUid, Lsn};
 use crate::manifest::Version;
+use crate::table::Extent;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What [`next`] looks at.
@@ -82,6 +107,10 @@ pub struct Facts<'a> {
     /// Hot tables that came of merges which did not make them fewer: merging nothing but these would not either. None once
     /// the floor has moved.
     pub apart: &'a BTreeSet<FileUid>,
+    /// Range tombstones of tables that have some and are open.
+    pub extents: &'a BTreeMap<FileUid, &'a Extent>,
+    /// Tables that are not to be opened for the sake of these: they were already.
+    pub looked: &'a BTreeSet<FileUid>,
     /// No reader is below this: see the module.
     pub floor: Lsn,
     /// Entries read repeatedly.
@@ -95,6 +124,7 @@ pub enum Plan {
     Merge(MergePlan),
     Move(MovePlan),
     Promote(promote::PromotePlan),
+    Free(hidden::FreePlan),
 }
 
 impl Plan {
@@ -105,6 +135,7 @@ impl Plan {
             Plan::Merge(_) => "merge",
             Plan::Move(_) => "move",
             Plan::Promote(_) => "promotion",
+            Plan::Free(_) => "removal",
         }
     }
 }

@@ -5,7 +5,9 @@ use crate::config::Amount;
 use crate::ids::{FileUid, Lsn, SpaceUid, TableNo};
 use crate::key::KeyRange;
 use crate::manifest::{TableEntry, Tier, Version};
-use std::collections::BTreeMap;
+use crate::table::{Extent, RangeTombstone};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A table entry for tests of decisions.
 pub fn entry(number: u64, lower: &str, upper: &str, entries: u64, bytes: u64) -> TableEntry {
@@ -140,6 +142,17 @@ pub type Files = BTreeMap<FileUid, Content>;
 /// What a version holds of a table.
 pub fn live(files: &Files, t: &TableEntry) -> Content {
     files[&t.file].clip(&t.range)
+}
+
+/// The range tombstones of those of `open` that have some.
+pub fn extents(files: &Files, open: &BTreeSet<FileUid>) -> BTreeMap<FileUid, Extent> {
+    let tombstone = |(from, to, lsn): &Span| RangeTombstone {
+        start: Bytes::copy_from_slice(from),
+        end: Some(Bytes::copy_from_slice(to)),
+        lsn: Lsn::from_raw(*lsn),
+    };
+    let spans = open.iter().map(|file| (*file, &files[file].spans)).filter(|(_, spans)| !spans.is_empty());
+    spans.map(|(file, spans)| (file, Extent::new(None, spans.iter().map(tombstone).collect()))).collect()
 }
 
 /// One table of all of `content`; `None` if there is nothing.

@@ -5,7 +5,8 @@
 //! is planned at one step and done at another, with anything between. After every step every key is looked at from every
 //! reader's LSN and compared with the history replayed. Then each kind of mistake is made on purpose and must be noticed.
 use super::capacity::{self, Puts, admit, capacity, used};
-use super::model::{Content, Files, NewTables, first, live, merge, places, run_move, write};
+use super::hidden::{self, FreePlan};
+use super::model::{Content, Files, NewTables, extents, first, live, merge, places, run_move, write};
 use super::promote::{self, Kind, Newest, Promotion, Wanted};
 use super::{Below, Facts, Plan, Take, next};
 use crate::config::{Amount, TierOptions, Tiers};
@@ -106,6 +107,14 @@ enum Bug {
     LowerLeftOut,
     /// Moving a part of a table drops all of it.
     RestForgotten,
+    /// A table goes although a snapshot sees what range deletes hide from others.
+    HiddenUnderSnapshot,
+    /// A table goes of which range deletes hide a part.
+    PartlyHidden,
+    /// A table goes that range deletes cover which lie below it.
+    HiddenFromBelow,
+    /// Range deletes go although something lies below them.
+    HidingGoes,
 }
 
 /// A job.
@@ -130,6 +139,8 @@ struct Counts {
     left: u64,
     refused: u64,
     tidied: u64,
+    looks: u64,
+    freed: u64,
 }
 
 struct World {
@@ -145,6 +156,8 @@ struct World {
     now_ms: u64,
     barren: BTreeSet<FileUid>,
     apart: BTreeSet<FileUid>,
+    /// Tables that are open.
+    open: BTreeSet<FileUid>,
     wanted: Vec<Wanted>,
     under_way: Option<UnderWay>,
     puts: Puts,
@@ -165,6 +178,7 @@ impl World {
             now_ms: 1_000_000_000,
             barren: BTreeSet::new(),
             apart: BTreeSet::new(),
+            open: BTreeSet::new(),
             wanted: Vec::new(),
             under_way: None,
             puts: Puts::Fit,
@@ -247,17 +261,84 @@ impl World {
     }
 
     fn next(&self) -> Option<Plan> {
-        next(&Facts {
+        let extents = extents(&self.files, &self.open);
+        let extents = extents.iter().map(|(file, extent)| (*file, extent)).collect();
+        let facts = Facts {
             version: &self.version,
             tiers: &self.tiers,
             now_ms: self.now_ms,
             accessed: &BTreeMap::new(),
             barren: &self.barren,
             apart: &self.apart,
+            extents: &extents,
+            looked: &BTreeSet::new(),
             floor: Lsn::from_raw(self.floor()),
             wanted: &self.wanted,
             puts: self.puts,
-        })
+        };
+        let mistake = self.hides_wrongly(&facts).map(Plan::Free);
+        let next = mistake.or_else(|| next(&facts));
+        if next.is_none()
+            && let Some(at) = hidden::waits(&facts)
+        {
+            assert!(at > facts.floor, "planning has come to rest at this floor");
+        }
+        self.check_waits(&facts);
+        next
+    }
+
+    /// What a floor that rises frees is waited for.
+    fn check_waits(&self, facts: &Facts<'_>) {
+        let at = hidden::waits(facts).map_or(self.last() + 1, Lsn::raw);
+        let tables = |floor| {
+            let plan = hidden::plan(&Facts { floor: Lsn::from_raw(floor), ..*facts });
+            plan.map_or(Vec::new(), |plan| plan.tables)
+        };
+        let now = tables(self.floor());
+        for floor in self.floor()..at {
+            assert_eq!(tables(floor), now, "nothing more goes with the floor at {floor}, below {at}");
+        }
+    }
+
+    /// What one of the mistakes has go.
+    fn hides_wrongly(&self, f: &Facts<'_>) -> Option<FreePlan> {
+        let all: Vec<_> = self.version.tables.hot.iter().rev().map(|t| (Tier::Hot, t)).collect();
+        let lower = [Tier::Warm, Tier::Cold]
+            .map(|tier| self.version.tables.tier(tier).iter().map(move |t| (tier, t)));
+        let mut all: Vec<_> = all.into_iter().chain(lower.into_iter().flatten()).collect();
+        if self.bug == Bug::HiddenFromBelow {
+            all.reverse();
+        }
+        let free = |(tier, t): (Tier, &crate::manifest::TableEntry)| FreePlan {
+            tables: vec![(tier, t.file)],
+            ..FreePlan::default()
+        };
+        match self.bug {
+            Bug::HiddenUnderSnapshot => hidden::plan(&Facts { floor: Lsn::from_raw(self.last()), ..*f })
+                .filter(|p| !p.tables.is_empty()),
+            Bug::PartlyHidden | Bug::HiddenFromBelow => {
+                let mut spans: Vec<(Vec<u8>, Vec<u8>, u64)> = Vec::new();
+                for (tier, t) in all {
+                    let range = |s: &(Vec<u8>, Vec<u8>, u64)| {
+                        crate::key::KeyRange::covering_between(&s.0, Some(&s.1))
+                    };
+                    let hides = |s: &&(Vec<u8>, Vec<u8>, u64)| match self.bug {
+                        Bug::PartlyHidden => s.2 > t.highest.raw() && range(s).overlaps(&t.range),
+                        _ => range(s).covers(&t.range),
+                    };
+                    if spans.iter().filter(|s| s.2 <= f.floor.raw()).any(|s| hides(&s)) {
+                        return Some(free((tier, t)));
+                    }
+                    spans.extend(live(&self.files, t).spans);
+                }
+                None
+            }
+            Bug::HidingGoes => all
+                .into_iter()
+                .find(|(_, t)| t.entries == 0 && t.range_tombstones > 0 && t.highest <= f.floor)
+                .map(free),
+            _ => None,
+        }
     }
 
     fn plan(&mut self) {
@@ -275,7 +356,7 @@ impl World {
                 let above = self.version.tables.hot.last().map(|t| t.file);
                 Some((self.promote(&plan.wanted), above))
             }
-            Plan::Merge(_) | Plan::Move(_) => None,
+            Plan::Merge(_) | Plan::Move(_) | Plan::Free(_) => None,
         };
         self.under_way = Some(UnderWay { plan, floor, look });
     }
@@ -304,6 +385,13 @@ impl World {
                 }
             }
             Plan::Move(plan) => self.do_move(plan, floor, &mut new),
+            Plan::Free(plan) => {
+                assert!(plan.applies_to(&self.version), "one job at a time: its tables stay");
+                self.counts.looks += plan.look.len() as u64;
+                self.counts.freed += plan.tables.len() as u64;
+                self.open.extend(plan.look.iter().map(|(_, file)| *file));
+                plan.edits()
+            }
             Plan::Promote(_) => {
                 let (content, mut above) = look.expect("a promotion begins with its look");
                 if self.bug == Bug::PromotedNewest {
@@ -526,6 +614,8 @@ fn whatever_is_planned_readers_see_the_history_and_planning_comes_to_rest() {
         t.left += counts.left;
         t.refused += counts.refused;
         t.tidied += counts.tidied;
+        t.looks += counts.looks;
+        t.freed += counts.freed;
         Ok(())
     });
     if let Err(e) = result {
@@ -541,6 +631,8 @@ fn whatever_is_planned_readers_see_the_history_and_planning_comes_to_rest() {
         sum.left,
         sum.refused,
         sum.tidied,
+        sum.looks,
+        sum.freed,
     ];
     assert!(reached.iter().all(|&n| n > 20), "every kind of job is done: {sum:?}");
 }
@@ -557,6 +649,10 @@ fn every_mistake_made_on_purpose_is_noticed() {
         Bug::SnapshotIgnored,
         Bug::LowerLeftOut,
         Bug::RestForgotten,
+        Bug::HiddenUnderSnapshot,
+        Bug::PartlyHidden,
+        Bug::HiddenFromBelow,
+        Bug::HidingGoes,
     ];
     for bug in bugs {
         let mut runner = TestRunner::new(ProptestConfig { max_shrink_iters: 0, ..config(4000) });

@@ -60,6 +60,7 @@ impl Incarnation {
             largest: if core.gives_back { Borrower::Largest } else { Borrower::Other },
             quiet: if core.line.is_quiet() { Quiet::Yes } else { Quiet::No },
             puts: core.quota.puts_in_memory(),
+            hides: core.hides.bytes(),
         })
     }
 
@@ -68,6 +69,7 @@ impl Incarnation {
         if core.line.is_fenced() || !matches!(core.phase, Phase::Open) {
             return;
         }
+        self.look_for_hidden(core);
         let tiers = self.tiers();
         if self.with_facts(core, |facts| planner::seal(&tiers, facts)).is_some() {
             self.seal(core);

@@ -35,7 +35,7 @@ impl Incarnation {
     }
 
     /// There may be something to do: the driver looks, also if it has ended.
-    fn ask_for_jobs(self: &Arc<Self>) {
+    pub(super) fn ask_for_jobs(self: &Arc<Self>) {
         let mut core = self.core();
         if !matches!(core.phase, Phase::Open) {
             return;

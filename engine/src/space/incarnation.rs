@@ -2,6 +2,7 @@
 //!
 //! Locks, in the order in which they are taken: `core`, then `layers`. Neither is held across an await or an I/O call.
 use super::ending::being_deleted;
+use super::hidden::Hides;
 use super::home::Home;
 use super::jobs::Jobs;
 use super::layers::{Layers, Under};
@@ -76,6 +77,10 @@ pub(crate) struct Core {
     /// Hot tables that merging makes no fewer, with the floor at the same; see there.
     pub(crate) apart: BTreeSet<FileUid>,
     pub(crate) barren_at: Lsn,
+    /// Tables that were opened to know their range deletes, as far as they could be.
+    pub(super) looked: BTreeSet<FileUid>,
+    /// What range deletes in the active memtable hide of tables, and when that was found out.
+    pub(super) hides: Hides,
     /// How writers are held back.
     pub(crate) brake: Throttle,
     /// Microseconds that writers have not waited yet.
@@ -148,6 +153,8 @@ pub(crate) struct Incarnation {
     pub(super) heat: Mutex<Heat>,
     /// The minute in which a read last asked for jobs; see [`super::heat`].
     pub(super) asked_ms: AtomicU64,
+    /// Once the floor is here tables may go that range deletes hide; all ones if none wait for that.
+    pub(super) frees_at: AtomicU64,
     /// Its part of the engine's block cache.
     pub(crate) cache: Partition,
     /// Names in each of its tiers: flushes and jobs make them durable side by side.
@@ -209,6 +216,8 @@ impl Incarnation {
             barren: BTreeSet::new(),
             apart: BTreeSet::new(),
             barren_at: Lsn::ZERO,
+            looked: BTreeSet::new(),
+            hides: Hides::default(),
             brake: Throttle::None,
             owed_micros: 0,
             gives_back: false,
@@ -233,6 +242,7 @@ impl Incarnation {
             heat: Mutex::new(Heat::default()),
             asked_ms: AtomicU64::new(0),
             tier_names: Default::default(),
+            frees_at: AtomicU64::new(u64::MAX),
             switching: tokio::sync::Mutex::new(()),
             taken_away: AtomicBool::new(false),
             fenced_at: AtomicU64::new(u64::MAX),

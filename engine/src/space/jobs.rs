@@ -5,6 +5,7 @@
 //! edit; and they are opened through the handles that readers share, so that a reader that came before the edit can
 //! read them after their names are gone.
 use super::change::{Refused, change_tables};
+use super::hidden::free;
 use super::incarnation::{Core, Incarnation, Phase};
 use super::layers::{Layers, Under};
 use super::promote::promote;
@@ -53,6 +54,9 @@ pub struct JobCounts {
     pub entries_promoted: u64,
     /// Entries that were to be promoted and were not: overwritten, deleted or moved meanwhile.
     pub entries_left: u64,
+    /// Tables that went without a rewrite: range deletes hid all of them from every reader, or they were nothing but range
+    /// deletes that hid nothing.
+    pub tables_freed: u64,
     /// How often it came to rest: nothing of it was open any more.
     pub rests: u64,
     /// A table of promoted entries is written, and the manifest does not name it yet.
@@ -78,25 +82,35 @@ impl Incarnation {
         if core.jobs.under_way || core.jobs.rests || waits || !matches!(core.phase, Phase::Open) {
             return None;
         }
-        let floor = self.layers.read().active.floor();
+        let (floor, live) = {
+            let layers = self.layers.read();
+            (layers.active.floor(), layers.under.tables.clone())
+        };
         if std::mem::replace(&mut core.barren_at, floor) != floor {
             core.barren.clear();
             core.apart.clear();
         }
         let (tiers, now_ms) = (self.tiers(), self.wall_ms());
         let wanted = self.heat.lock().wanted(tiers.get(), now_ms);
-        let accessed = self.layers.read().under.tables.accessed();
-        let next = plan::next(&Facts {
+        let (accessed, extents) = (live.accessed(), live.extents());
+        let facts = Facts {
             version: &core.current.manifest.version,
             tiers: &tiers,
             now_ms,
             accessed: &accessed,
             barren: &core.barren,
             apart: &core.apart,
+            extents: &extents,
+            looked: &core.looked,
             floor,
             wanted: &wanted,
             puts: core.quota.puts(),
-        });
+        };
+        let next = plan::next(&facts);
+        if next.is_none() && self.awaits_floor(plan::hidden::waits(&facts)) {
+            // A snapshot was dropped meanwhile.
+            return self.next_job(core);
+        }
         if matches!(next, Some(Plan::Promote(_))) {
             self.heat.lock().began(now_ms);
         }
@@ -226,6 +240,7 @@ async fn run(space: &Arc<Incarnation>, plan: &Plan) -> Result<(), Failure> {
             put_in_effect(space, edits, install, done.tables).await
         }
         Plan::Promote(plan) => promote(space, plan, &under, &mut target).await,
+        Plan::Free(plan) => free(space, plan, &under).await,
     }
 }
 

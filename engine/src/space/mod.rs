@@ -8,6 +8,7 @@ mod ending;
 mod flush;
 mod handle;
 mod heat;
+mod hidden;
 mod home;
 mod incarnation;
 mod jobs;

@@ -85,6 +85,8 @@ impl Incarnation {
             return false;
         }
         core.jobs.done.rests += 1;
+        // What is closed is not known any more.
+        core.looked.clear();
         let log_files = core.log_files.take();
         // Whoever finds these gone joins the holders anew: so they go first, and under the lock.
         let dirs = self.home.take();

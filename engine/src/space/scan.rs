@@ -71,9 +71,13 @@ impl Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         let mut layers = self.incarnation.layers.write();
-        let before = layers.active.bytes();
+        let (before, settled) = (layers.active.bytes(), layers.active.settled());
         layers.active.unpin(self.lsn);
         layers.moved(&self.incarnation.context.budget, before, layers.active.bytes());
+        let settles = layers.active.settled() != settled && !layers.under.tables.is_empty();
+        let floor = layers.active.floor();
+        drop(layers);
+        self.incarnation.released(floor, settles);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::ids::{FileUid, Lsn};
 use crate::manifest::{TableEntry, Tables, Tier};
 use crate::memtable::Value;
 use crate::sync::{AtomicU64, Ordering};
-use crate::table::{Found, Keep, Loaded, Lookup, Need, Priority, Slot, Step};
+use crate::table::{Extent, Found, Keep, Loaded, Lookup, Need, Priority, Slot, Step};
 use crate::work::Failure;
 use crate::work::table::{OpenTable, open, read_piece, read_value};
 use std::collections::BTreeMap;
@@ -186,6 +186,12 @@ impl LiveTables {
     /// When each of them was last read, those that were.
     pub(crate) fn accessed(&self) -> BTreeMap<FileUid, u64> {
         self.iter().filter_map(|t| Some((t.entry.file, t.accessed_ms()?))).collect()
+    }
+
+    /// Range tombstones of those that have some and are open.
+    pub(crate) fn extents(&self) -> BTreeMap<FileUid, &Extent> {
+        let deletes = self.iter().filter(|t| t.entry.range_tombstones > 0);
+        deletes.filter_map(|t| Some((t.entry.file, t.file.opened.get()?.table.table.extent()))).collect()
     }
 
     fn iter(&self) -> impl Iterator<Item = &Arc<LiveTable>> {

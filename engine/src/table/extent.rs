@@ -98,10 +98,10 @@ struct Covering<'a> {
     steps: usize,
 }
 
-impl Iterator for Covering<'_> {
-    type Item = Lsn;
+impl<'a> Iterator for Covering<'a> {
+    type Item = &'a RangeTombstone;
 
-    fn next(&mut self) -> Option<Lsn> {
+    fn next(&mut self) -> Option<&'a RangeTombstone> {
         let Extent { tombstones, reach, .. } = self.extent;
         while let Some((from, to)) = self.open.pop() {
             #[cfg(test)]
@@ -117,7 +117,7 @@ impl Iterator for Covering<'_> {
             if tombstone.start[..] <= *self.key {
                 self.open.push((middle + 1, to));
                 if !tombstone.ends_by(self.key) {
-                    return Some(tombstone.lsn);
+                    return Some(tombstone);
                 }
             }
         }
@@ -162,6 +162,11 @@ impl Extent {
 
     /// The LSNs of all range tombstones that cover `key`, in no order.
     pub fn covering<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = Lsn> + 'a {
+        self.search(key).map(|tombstone| tombstone.lsn)
+    }
+
+    /// All range tombstones that cover `key`, in no order.
+    pub fn over<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a RangeTombstone> + 'a {
         self.search(key)
     }
 
@@ -297,7 +302,7 @@ mod tests {
         for (n, expected) in [(19_001, vec![3, 9]), (12_000, vec![3, 5, 9]), (50_000, vec![3])] {
             let at = key(n);
             let mut search = extent.search(&at);
-            let mut found: Vec<_> = search.by_ref().map(Lsn::raw).collect();
+            let mut found: Vec<_> = search.by_ref().map(|t| t.lsn.raw()).collect();
             found.sort_unstable();
             assert_eq!(found, expected);
             assert!(search.steps < 100, "{} steps among 10,002", search.steps);
