@@ -68,6 +68,16 @@ fn all_files(root: &Path) -> usize {
     TIERS.iter().map(|tier| files(root, tier)).sum()
 }
 
+/// All of both prefixes anew, in tables.
+async fn flushed_values(space: &Space, of: usize) {
+    let flushes = space.stats().jobs.flushes;
+    for n in 0..2000 {
+        space.put_commit(key(n), value(n + of)).await.unwrap();
+    }
+    space.flush(Durability::Power).await.unwrap();
+    until(|| space.stats().jobs.flushes > flushes && space.stats().memory.sealed == 0).await;
+}
+
 async fn until(done: impl Fn() -> bool) {
     let waits = async {
         while !done() {
@@ -106,6 +116,28 @@ async fn a_cleared_space_gives_back_all_tables_and_rewrites_none() {
     engine.close().await.unwrap();
     let (engine, space) = open(temp.path()).await;
     assert_eq!((count(&space.snapshot(), "even").await, count(&space.snapshot(), "odd").await), (0, 1));
+    engine.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_space_cleared_under_a_snapshot_gives_back_all_tables_once_that_is_dropped() {
+    let temp = tempfile::tempdir().unwrap();
+    let (engine, space) = loaded(temp.path()).await;
+    for value in 0..2 {
+        // Twice: the first time a look at the clock may have been due as well.
+        let snapshot = space.snapshot();
+        let before = count(&snapshot, "even").await;
+        space.clear().await.unwrap();
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(count(&snapshot, "even").await, before);
+        assert!(all_files(temp.path()) > 0);
+        // The range delete is in memory alone.
+        drop(snapshot);
+        until(|| all_files(temp.path()) == 0).await;
+        flushed_values(&space, value).await;
+    }
     engine.close().await.unwrap();
 }
 
