@@ -1,4 +1,4 @@
-//! The jobs of a space over its tables: merges and moves, one at a time, beside its flushes.
+//! The jobs of a space over its tables: merges, moves and removals, one at a time, beside its flushes.
 //!
 //! What comes next is decided by [`crate::plan::next`], how it is done by [`crate::work`]; here facts are collected,
 //! inputs opened, and the outcome put in effect. No other job takes tables away, so a job's inputs are live until its
