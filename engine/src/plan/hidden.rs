@@ -242,7 +242,7 @@ mod tests {
     fn a_range_delete_beyond_what_is_left_of_its_table_hides_nothing() {
         let (top, extent) = deleting(9, &[("b", "m", 20)]);
         let top = TableEntry { range: KeyRange::new(b"e", Some(b"z")).unwrap(), ..top };
-        let cold = vec![table(1, "c", "d", 5), table(2, "e", "f", 5)];
+        let cold = vec![table(1, "c", "f", 5), table(2, "f", "g", 5)];
         let tables = Tables { hot: vec![top], cold, ..Tables::default() };
         assert_eq!(gone(with(tables, &[(FileUid::from_raw(9), &extent)], 50, plan)), [2]);
     }
