@@ -89,29 +89,45 @@ pub fn waits(f: &Facts<'_>) -> Option<Lsn> {
     lowest
 }
 
-/// Every table, with those above it that have range tombstones and those below it.
+/// Every table, with those above it that have range tombstones and those below it; of both, of sorted runs, only what
+/// meets it. No table if none has range tombstones.
 fn each<'a>(
     f: &Facts<'a>,
     mut look: impl FnMut(Tier, &'a TableEntry, &[&'a TableEntry], &[&'a [TableEntry]]) -> ControlFlow<()>,
 ) {
     let tables = &f.version.tables;
-    let mut above: Vec<&TableEntry> = Vec::new();
     let deletes = |t: &&TableEntry| t.range_tombstones > 0;
+    if !tables.iter().any(|(_, t)| deletes(&t)) {
+        return;
+    }
+    let mut above: Vec<&TableEntry> = Vec::new();
     for (i, t) in tables.hot.iter().enumerate().rev() {
-        if look(Tier::Hot, t, &above, &[&tables.hot[..i], &tables.warm, &tables.cold]).is_break() {
+        let below = [&tables.hot[..i], meeting(&tables.warm, t), meeting(&tables.cold, t)];
+        if look(Tier::Hot, t, &above, &below).is_break() {
             return;
         }
         above.extend(Some(t).filter(deletes));
     }
-    for tier in [Tier::Warm, Tier::Cold] {
-        let below = if tier == Tier::Warm { &tables.cold[..] } else { &[] };
-        for t in tables.tier(tier) {
-            if look(tier, t, &above, &[below]).is_break() {
-                return;
-            }
+    for t in &tables.warm {
+        if look(Tier::Warm, t, &above, &[meeting(&tables.cold, t)]).is_break() {
+            return;
         }
-        above.extend(tables.tier(tier).iter().filter(deletes));
     }
+    let hot = above.len();
+    for t in &tables.cold {
+        above.truncate(hot);
+        above.extend(meeting(&tables.warm, t).iter().filter(deletes));
+        if look(Tier::Cold, t, &above, &[]).is_break() {
+            return;
+        }
+    }
+}
+
+/// The tables of a sorted run that overlap `t`.
+fn meeting<'a>(run: &'a [TableEntry], t: &TableEntry) -> &'a [TableEntry] {
+    let from = run.partition_point(|other| other.range.ends_by(t.range.lower()));
+    let count = run[from..].iter().take_while(|other| other.range.overlaps(&t.range)).count();
+    &run[from..from + count]
 }
 
 /// Whether `t` has nothing but range tombstones at or below `floor`, and nothing lies below that they could hide.
