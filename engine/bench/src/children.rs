@@ -27,7 +27,7 @@ pub fn run(child: &Child, args: &Args) {
         Child::LoadRedb => load(Kind::Redb, args),
         Child::Puts | Child::Groups => {
             let runtime = store::runtime();
-            let engine = store::open(&runtime, &args.dir, Durability::Process);
+            let engine = store::open_log(&runtime, &args.dir, Durability::Process);
             let space = store::space(&engine, 0);
             let groups = *child == Child::Groups;
             block_on(async {

@@ -19,6 +19,14 @@ pub fn open(runtime: &Runtime, dir: &Path, durability: Durability) -> Engine {
     open_with(runtime, dir, options(durability))
 }
 
+/// Opens the engine on `dir` so that everything stays in memory and in the log.
+pub fn open_log(runtime: &Runtime, dir: &Path, durability: Durability) -> Engine {
+    let mut options = options(durability);
+    options.tiers.memtable_bytes = 1 << 40;
+    options.tiers.log_bytes = 1 << 50;
+    open_with(runtime, dir, options)
+}
+
 /// Opens the engine on `dir`.
 pub fn open_with(runtime: &Runtime, dir: &Path, options: Options) -> Engine {
     let env = OsEnv::new(runtime.handle().clone(), OsOptions::default());

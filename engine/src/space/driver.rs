@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 enum Event {
-    Wrote(IoResult<()>, u32),
+    Wrote(IoResult<Vec<u8>>, u32),
     Synced(IoResult<()>),
     Tick,
     Prepare(Preparing),
@@ -134,8 +134,10 @@ async fn drive(space: Arc<Incarnation>) {
         }
         space.pump();
         match std::future::poll_fn(|cx| poll_event(&space, &mut rhythm, cx)).await {
-            Event::Wrote(result, chain) => space.write_done(result, chain),
-            Event::Synced(result) => space.sync_done(result),
+            Event::Wrote(result, chain) => {
+                space.answered(|core, wakers| space.write_done(core, result, chain, wakers))
+            }
+            Event::Synced(result) => space.answered(|core, wakers| space.sync_done(core, result, wakers)),
             Event::Tick => tick(&space, &mut rhythm),
             Event::Prepare(what) => {
                 let task = super::rotation::prepare(space.clone(), what);
@@ -174,7 +176,7 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
     {
         let chain = *chain;
         core.write = None;
-        return Poll::Ready(Event::Wrote(result.map(|_| ()), chain));
+        return Poll::Ready(Event::Wrote(result, chain));
     }
     if let Some(io) = &mut core.sync
         && let Poll::Ready(result) = Pin::new(io).poll(cx)

@@ -355,8 +355,8 @@ impl Incarnation {
         waker: &Waker,
     ) -> Poll<Result<()>> {
         let mut asked = false;
+        let mut guard = self.core();
         loop {
-            let mut guard = self.core();
             let core = &mut *guard;
             if let Some(told) = self.poll_deletion(core, lsn, durability, key, waker) {
                 return told;
@@ -403,10 +403,9 @@ impl Incarnation {
                 }
                 return Poll::Pending;
             }
-            drop(guard);
             // Do the write here and now if nobody else does: it usually returns at once, and nobody has to be woken.
             asked = true;
-            self.pump();
+            guard = self.pump_from(guard);
         }
     }
 
@@ -418,89 +417,98 @@ impl Incarnation {
     /// Starts whatever I/O the commit line asks for. Answers that are there at once are taken at once; the driver
     /// waits for the others.
     pub(crate) fn pump(self: &Arc<Self>) {
-        let mut waits = false;
-        while let Some(job) = self.take_job() {
+        drop(self.pump_from(self.core()));
+    }
+
+    /// The same for a caller who has the lock and goes on with it. It is free during I/O, and while somebody is woken.
+    fn pump_from<'a>(self: &'a Arc<Self>, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+        let (mut needs_driver, mut wakers) = (false, Vec::new());
+        while let Some(job) = core.line.next_job() {
+            // Until the I/O was issued the opening cannot end, even where a fence makes everything else end.
+            core.issuing += 1;
+            drop(core);
+            wakers.drain(..).for_each(Waker::wake);
             match job {
                 Job::Write(job) => {
                     let (file, offset) = (job.file.clone(), job.offset);
                     let (bytes, chain) = job.seal();
-                    match file.write_at(offset, bytes).try_take() {
-                        Ok(result) => {
-                            self.write_done(result.map(|_| ()), chain);
-                            self.issued(|_| ());
-                        }
+                    let answer = file.write_at(offset, bytes).try_take();
+                    core = self.core();
+                    match answer {
+                        Ok(result) => self.write_done(&mut core, result, chain, &mut wakers),
                         Err(io) => {
-                            self.issued(|core| core.write = Some((io, chain)));
-                            waits = true;
+                            core.write = Some((io, chain));
+                            needs_driver = true;
                         }
                     }
                 }
-                Job::Sync(file) => match file.sync().try_take() {
-                    Ok(result) => {
-                        self.sync_done(result);
-                        self.issued(|_| ());
+                Job::Sync(file) => {
+                    let answer = file.sync().try_take();
+                    core = self.core();
+                    match answer {
+                        Ok(result) => self.sync_done(&mut core, result, &mut wakers),
+                        Err(io) => {
+                            core.sync = Some(io);
+                            needs_driver = true;
+                        }
                     }
-                    Err(io) => {
-                        self.issued(|core| core.sync = Some(io));
-                        waits = true;
-                    }
-                },
+                }
             }
+            core.issuing -= 1;
+            needs_driver |= core.line.is_fenced();
         }
-        if waits {
-            self.wake_driver();
+        if wakers.is_empty() && !needs_driver {
+            return core;
         }
-    }
-
-    fn take_job(&self) -> Option<Job<Arc<dyn File>>> {
-        let mut core = self.core();
-        let job = core.line.next_job()?;
-        core.issuing += 1;
-        Some(job)
-    }
-
-    /// A job's I/O was issued; `note` keeps what is to be waited for. Until now the opening could not end, even where a
-    /// fence made everything else end.
-    fn issued(self: &Arc<Self>, note: impl FnOnce(&mut Core)) {
-        let mut core = self.core();
-        core.issuing -= 1;
-        note(&mut core);
-        let ends = core.line.is_fenced();
         drop(core);
-        if ends {
+        wakers.into_iter().for_each(Waker::wake);
+        if needs_driver {
             self.wake_driver();
         }
+        self.core()
     }
 
-    /// The write under way returned.
-    pub(crate) fn write_done(&self, result: crate::env::IoResult<()>, chain: u32) {
+    /// Takes an answer under the lock, and wakes whom it concerns without it.
+    pub(crate) fn answered(&self, take: impl FnOnce(&mut Core, &mut Vec<Waker>)) {
         let mut wakers = Vec::new();
-        let mut core = self.core();
+        take(&mut self.core(), &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The write under way returned; `wakers` are to be woken without the lock.
+    pub(crate) fn write_done(
+        &self,
+        core: &mut Core,
+        result: crate::env::IoResult<Vec<u8>>,
+        chain: u32,
+        wakers: &mut Vec<Waker>,
+    ) {
         if core.line.is_fenced() {
             return;
         }
         match result {
-            Ok(()) => {
-                let moved = core.line.wrote(chain);
-                core.moved(moved, &mut wakers);
+            Ok(buffer) => {
+                let moved = core.line.wrote(chain, buffer);
+                core.moved(moved, wakers);
             }
-            Err(io) => self.fence(&mut core, Error::io("the log could not be written", io), &mut wakers),
+            Err(io) => self.fence(core, Error::io("the log could not be written", io), wakers),
         }
-        drop(core);
-        wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The sync under way returned.
-    pub(crate) fn sync_done(&self, result: crate::env::IoResult<()>) {
-        let mut wakers = Vec::new();
-        let mut core = self.core();
+    /// The sync under way returned; `wakers` are to be woken without the lock.
+    pub(crate) fn sync_done(
+        &self,
+        core: &mut Core,
+        result: crate::env::IoResult<()>,
+        wakers: &mut Vec<Waker>,
+    ) {
         if core.line.is_fenced() {
             return;
         }
         match result {
             Ok(()) => {
                 let moved = core.line.synced();
-                core.moved(moved, &mut wakers);
+                core.moved(moved, wakers);
                 let durable = core.line.durable();
                 let mut layers = self.layers.write();
                 let before = layers.active.bytes();
@@ -508,10 +516,8 @@ impl Incarnation {
                 layers.moved(&self.context.budget, before, layers.active.bytes());
             }
             Err(_) if mutants::on("retry-failed-sync") => core.line.forget_failed_sync(),
-            Err(io) => self.fence(&mut core, Error::io("the log could not be synced", io), &mut wakers),
+            Err(io) => self.fence(core, Error::io("the log could not be synced", io), wakers),
         }
-        drop(core);
-        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Fences the space: see G6. Wakes everyone.

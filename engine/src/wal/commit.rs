@@ -28,6 +28,8 @@ use std::collections::VecDeque;
 
 /// Room that every commit reserves beside its own frame: padding to the sector, one pad and one seal.
 const MARKS: u64 = SECTOR as u64 + 2 * mark_len();
+/// Longest buffer that is kept for the next group.
+const BUFFER_KEPT: usize = 4096;
 /// Longest mark, padded.
 const fn mark_len() -> u64 {
     (frame_len(32) + SECTOR) as u64
@@ -158,6 +160,8 @@ pub struct Line<F> {
     power_wanted: Lsn,
     groups: VecDeque<Group>,
     buffered: usize,
+    /// The buffer of a group that was written, for the next one: most groups of a lone writer are alike.
+    buffer: Vec<u8>,
     active: Option<Active<F>>,
     before: Before,
     spare: Option<Spare<F>>,
@@ -198,6 +202,7 @@ impl<F: Clone> Line<F> {
             power_wanted: durable,
             groups: VecDeque::new(),
             buffered: 0,
+            buffer: Vec::new(),
             active: None,
             before,
             spare: None,
@@ -284,7 +289,9 @@ impl<F: Clone> Line<F> {
         });
         if !joins {
             // Room for the padding too: a group of one commit is not moved in memory until it is written.
-            let mut bytes = Vec::with_capacity(frame_len(body) + SECTOR);
+            let mut bytes = std::mem::take(&mut self.buffer);
+            bytes.clear();
+            bytes.reserve_exact(frame_len(body) + SECTOR);
             bytes.resize(FRAME_HEADER, 0);
             self.groups.push_back(Group { bytes, first: lsn, count: 0, reserved: 0, target });
         }
@@ -538,8 +545,8 @@ impl<F: Clone> Line<F> {
         }
     }
 
-    /// The write that the last [`Job::Write`] asked for returned Ok; `chain` is [`WriteJob::seal`]'s.
-    pub fn wrote(&mut self, chain: u32) -> Moved {
+    /// The write that the last [`Job::Write`] asked for returned Ok, with its buffer; `chain` is [`WriteJob::seal`]'s.
+    pub fn wrote(&mut self, chain: u32, buffer: Vec<u8>) -> Moved {
         let w = self.writing.take().expect("a write was under way");
         let active = self.active.as_mut().expect("frames go to the active segment");
         active.chain = chain;
@@ -551,6 +558,9 @@ impl<F: Clone> Line<F> {
         if w.kind == FrameKind::Seal && self.seal == Seal::Wanted {
             self.seal = Seal::Written;
         }
+        // A quiet space keeps none.
+        let keeps = w.kind == FrameKind::Commits && buffer.capacity() <= BUFFER_KEPT;
+        self.buffer = if keeps { buffer } else { Vec::new() };
         Moved::Written(self.written)
     }
 

@@ -111,7 +111,7 @@ impl Disk {
         let sectors = at / SECTOR * SECTOR..end.next_multiple_of(SECTOR).min(self.files[file].len());
         assert!(self.synced[file][sectors].iter().all(|&b| b == 0), "a synced sector was written again");
         self.files[file][at..end].copy_from_slice(&bytes);
-        self.line.wrote(chain);
+        self.line.wrote(chain, bytes);
     }
 
     fn answer_sync(&mut self) {
