@@ -2,7 +2,7 @@
 //!
 //! Answers go to stdout, everything else (progress, errors, the log that `BULKHEAD_LOG` asks for) to stderr.
 //! Exit codes: 0 done; 1 not found, or the operation failed; 64 bad usage; 70 a build with deliberate bugs.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod ack_log;
 mod args;
@@ -11,6 +11,7 @@ mod escape;
 mod failure;
 mod inspect;
 mod load;
+mod memory;
 mod output;
 mod points;
 mod recover;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { USAGE } else { 0 });
         }
     };
+    memory::settle();
     log_to_stderr();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

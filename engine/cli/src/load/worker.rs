@@ -5,6 +5,7 @@
 use super::tally::Tally;
 use crate::ack_log::AckLog;
 use crate::failure::Failure;
+use crate::memory;
 use crate::tree::{SourceFile, Tree};
 use bulkhead::blocking::{Commit, Space};
 use bulkhead::limits::VALUE_MAX;
@@ -140,7 +141,7 @@ impl<'a> Worker<'a> {
             let space = self.job.space.id();
             self.job.progress.suspend(|| eprintln!("space {space}: {}: {why}", path.display()));
         };
-        let content = match read(&path) {
+        let content = match read(&path, file.len) {
             Ok(content) if content.len() <= VALUE_MAX => content,
             Ok(_) => {
                 warn(&format!("longer than the {VALUE_MAX} bytes that a value may have; not stored"));
@@ -190,6 +191,7 @@ impl<'a> Worker<'a> {
 
     /// Waits for the window, and says so in the ack log.
     fn acknowledge(&mut self) {
+        memory::passed_through(self.window_bytes);
         let (window, last) = (std::mem::take(&mut self.window), self.last.take());
         self.window_bytes = 0;
         let Some(last) = last else { return };
@@ -213,9 +215,10 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The content of `path`, or at least one byte more than a value may have.
-fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    let mut content = Vec::new();
+/// The content of `path`, or at least one byte more than a value may have. It had `len` bytes when it was listed.
+fn read(path: &std::path::Path, len: u64) -> std::io::Result<Vec<u8>> {
+    // One more, so that its end is seen without growing.
+    let mut content = Vec::with_capacity(len.min(VALUE_MAX as u64) as usize + 1);
     std::fs::File::open(path)?.take(VALUE_MAX as u64 + 1).read_to_end(&mut content)?;
     Ok(content)
 }
