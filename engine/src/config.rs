@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod size;
 mod spaces;
 mod tiers;
 
+pub use size::parse_size;
 pub(crate) use spaces::SpaceTiers;
 pub use tiers::{Amount, TierOptions, Tiers};
 
@@ -26,7 +28,8 @@ pub enum Durability {
     Power,
 }
 
-/// Options of an engine. Public and unchecked: [`crate::Engine::open`] checks them.
+/// Options of an engine. Public and unchecked: [`crate::Engine::open`] checks them. Where they are read from a text, bytes
+/// are numbers or texts as [`parse_size`] takes them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {
@@ -35,14 +38,19 @@ pub struct Options {
     /// Most spaces in one data root.
     pub max_spaces: usize,
     /// Bytes that memtables of all spaces together may take; beyond it writes get `Busy`.
+    #[serde(deserialize_with = "size::deserialize")]
     pub memory_budget: u64,
     /// Bytes that verified blocks of all spaces together may take; 0 keeps none.
+    #[serde(deserialize_with = "size::deserialize")]
     pub cache_bytes: u64,
     /// Bytes of it that each space which reads is guaranteed, as long as all guarantees together fit.
+    #[serde(deserialize_with = "size::deserialize")]
     pub cache_share_bytes: u64,
     /// First log segment of a space, in bytes; each further one doubles.
+    #[serde(deserialize_with = "size::deserialize")]
     pub segment_first: u64,
     /// Largest regular log segment, in bytes.
+    #[serde(deserialize_with = "size::deserialize")]
     pub segment_max: u64,
     /// Longest time, in milliseconds, before commits that nobody waits for are synced.
     pub flush_interval_ms: u64,

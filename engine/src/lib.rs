@@ -46,7 +46,7 @@ pub mod wal;
 pub mod work;
 
 pub use batch::{Batch, Expected, Precondition, WriteOptions};
-pub use config::{Amount, Config, Durability, Options, TierOptions, Tiers};
+pub use config::{Amount, Config, Durability, Options, TierOptions, Tiers, parse_size};
 pub use engine::{Engine, Listing};
 pub use error::{Error, ErrorKind, Rejected, Result};
 pub use ids::{Lsn, SpaceId};

@@ -35,7 +35,7 @@ fn the_data_root_is_flag_then_environment_then_configuration_then_default() {
 fn every_option_of_the_configuration_has_its_effect_and_a_flag_wins() {
     let home = Home::new();
     let config = home.path(".config/bulkhead/config.toml");
-    write(&config, "max-spaces = 1\nspace = 'alpha'\nmemory-budget = 65536");
+    write(&config, "max-spaces = 1\nspace = 'alpha'\nmemory-budget = '64KiB'");
     home.ok(&["spaces", "create", "alpha"]);
     home.run(&["spaces", "create", "beta"]).failed(1, &["space \"beta\": there are 1 spaces already"]);
     home.ok(&["spaces", "create", "beta", "--max-spaces", "2"]);
@@ -57,6 +57,8 @@ fn bad_settings_are_bad_usage_and_say_what_is_expected() {
         ("[persistence]\nx = 1", &["unknown key \"persistence\""]),
         ("max-spaces = 0", &["option max-spaces is 0; expected 1..="]),
         ("segment-first = 1", &["option segment-first is 1"]),
+        ("cache-bytes = '1 zillion'", &["config.toml", "`cache-bytes`", "for example 512MiB"]),
+        ("[tiers]\nquota-bytes = -1", &["config.toml", "`tiers.quota-bytes`", "for example 512MiB"]),
         ("durability = 'maybe'", &["config.toml", "`power`"]),
         ("this is no toml", &["config.toml", "TOML parse error"]),
         ("data-root = '~other/x'", &["only ~ for your own home"]),

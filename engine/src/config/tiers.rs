@@ -1,5 +1,5 @@
 //! How large tiers may be, and when data moves between them. Sizes and times are integers, shares are in percent.
-use super::bounded;
+use super::{bounded, size};
 use crate::error::{Error, Rejected, Result};
 use crate::limits::{HOT_TABLES_MAX, VALUE_MAX};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ pub struct Amount {
     /// Versions that are values; tombstones do not count.
     pub entries: u64,
     /// Bytes of keys and values, those of tombstones too.
+    #[serde(deserialize_with = "size::deserialize")]
     pub bytes: u64,
 }
 
@@ -58,16 +59,21 @@ pub struct TierOptions {
     /// Capacity of the cold tier; when it is full, puts get `QuotaExceeded`.
     pub cold_capacity: Amount,
     /// Most bytes of keys and values of one space, in all tiers and memory together; 0 is no such quota.
+    #[serde(deserialize_with = "size::deserialize")]
     pub quota_bytes: u64,
     /// Bytes at which a memtable is sealed and flushed; at most a quarter of the memory budget is used.
+    #[serde(deserialize_with = "size::deserialize")]
     pub memtable_bytes: u64,
     /// Bytes of log, per space, beyond which the memtable is flushed so that segments can go.
+    #[serde(deserialize_with = "size::deserialize")]
     pub log_bytes: u64,
     /// Hot tables beyond which neighbours in age merge.
     pub hot_tables: usize,
     /// Bytes that a table of warm or cold aims at; a huge tier has larger ones.
+    #[serde(deserialize_with = "size::deserialize")]
     pub table_bytes: u64,
     /// Bytes of tables that one job aims to read at most, and so of room that it needs for a while.
+    #[serde(deserialize_with = "size::deserialize")]
     pub job_bytes: u64,
     /// Share of a tier's capacity, in percent, from which its data moves down when there is time.
     pub raised_percent: u64,
