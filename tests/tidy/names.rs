@@ -75,7 +75,7 @@ fn chance_never_reaches_the_simulated_disk_or_the_simulator() {
 }
 
 #[test]
-fn unsafe_code_is_in_one_place() {
+fn unsafe_code_is_where_this_list_says() {
     for root in ["engine/src/lib.rs", "fault-injection/src/lib.rs", "sim/src/lib.rs"] {
         let text = super::source::read(root);
         // A crate that is still empty says nothing yet.
@@ -83,7 +83,8 @@ fn unsafe_code_is_in_one_place() {
         assert!(forbidden, "{root} forbids unsafe code");
     }
     let places: Vec<_> = all().into_iter().filter(|s| has_word(&s.code, "unsafe")).map(|s| s.path).collect();
-    assert_eq!(places, ["tests/allocations.rs"]);
+    // The command speaks to its allocator; a test counts allocations.
+    assert_eq!(places, ["engine/cli/src/memory.rs", "tests/allocations.rs"]);
 }
 
 #[test]

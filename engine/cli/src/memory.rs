@@ -29,7 +29,7 @@ pub fn passed_through(bytes: usize) {
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "glibc's allocator is told by calls of C, and by nothing else")]
 mod glibc {
     /// From this length on an allocation is a mapping of its own and goes back when it is freed; left alone, this rises up
     /// to 32 MiB with what is freed.
