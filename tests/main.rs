@@ -9,5 +9,6 @@ mod multi_space_persistence_damage;
 mod multi_space_persistence_faults;
 mod promotion;
 mod simulation;
+mod snapshots;
 mod tidy;
 mod work;

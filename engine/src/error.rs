@@ -56,6 +56,9 @@ pub enum Rejected {
     Locked,
     /// Written by a newer release, or a format level this release does not know.
     Format,
+    /// The snapshot is older than its space allows, or was the oldest of too many, and what it showed may be gone: take
+    /// another one and begin anew. See [`crate::TierOptions::snapshot_age_ms`] and [`crate::TierOptions::max_snapshots`].
+    SnapshotExpired,
     /// Not possible in the state that the space is in.
     State,
     /// The space is being deleted, or was deleted. What its commits wrote is gone or about to go.

@@ -232,12 +232,6 @@ impl Memtable {
         self.pins.keys().copied().collect()
     }
 
-    /// How many snapshots there are.
-    #[must_use]
-    pub fn pins(&self) -> usize {
-        self.pins.values().sum()
-    }
-
     /// The newest LSN in it.
     #[must_use]
     pub fn last(&self) -> Lsn {

@@ -68,6 +68,15 @@ pub const ALL: &[(&str, &str)] = &[
         "a scan takes memory of now and tables of before: what was flushed between is in neither",
     ),
     (
+        "expired-snapshot-still-serves",
+        "a snapshot that has expired answers with what is left of what it showed",
+    ),
+    ("expired-scan-goes-on", "a scan asks whether its snapshot has expired when it begins, and not again"),
+    (
+        "expired-snapshot-released-again",
+        "dropping an expired snapshot releases its versions once more, and so those of others",
+    ),
+    (
         "delete-acked-before-root-sync",
         "a deletion is acknowledged before the sync that makes its rename durable",
     ),

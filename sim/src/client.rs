@@ -1,10 +1,11 @@
 //! One client of one space: does its operations in order and checks every answer against the model.
 use crate::adapter::SimEnv;
 use crate::failure::{Failure, Guarantee};
-use crate::model::{Changes, Content, Existence, State};
+use crate::model::{Changes, Content, Existence};
 use crate::plan::{Guess, Item, Op, Wait, group_prefix, key_bytes, lies_in, stretch};
 use crate::probe::Probe;
 use crate::story::{Doing, Story, in_order};
+use crate::views::{Kept, Leisure};
 use bulkhead::env::Owner;
 use bulkhead::{
     Batch, Commit, Direction, Durability, Engine, Error, ErrorKind, Expected, Lsn, Outcome, Precondition,
@@ -36,13 +37,6 @@ pub struct Client {
     snapshots: VecDeque<Kept>,
     fences: u32,
     values: u64,
-}
-
-#[derive(Debug)]
-struct Kept {
-    snapshot: Snapshot,
-    state: State,
-    opening: u64,
 }
 
 type Checked<T> = Result<T, Failure>;
@@ -564,22 +558,22 @@ impl Client {
 
     async fn drain(
         &self,
-        mut scan: bulkhead::Scan,
+        scan: bulkhead::Scan,
         mut expected: Vec<(Vec<u8>, Content)>,
         backwards: bool,
     ) -> Checked<()> {
         if backwards {
             expected.reverse();
         }
-        let mut found = Vec::new();
-        loop {
-            match scan.next().await {
-                Ok(Some(entry)) => found.push(entry),
-                Ok(None) => break,
-                Err(e) => return self.story.judge(self.space, Doing::Using, &e),
-            }
-        }
-        self.story.same(self.space, &found, &expected, "a scan")
+        let view = self.story.view(&mut self.story.model(self.space));
+        self.story.compare_scan(self.space, scan, &view, &expected, self.leisure()).await
+    }
+
+    /// Where views expire, they are read so that this may happen midway.
+    fn leisure(&self) -> Option<Leisure<'_>> {
+        let owner = Owner(self.story.owner(self.space));
+        let limited = self.story.limits_views(self.space);
+        limited.then_some(Leisure { env: &self.env, owner, client: self.client })
     }
 
     fn keep(&mut self, space: &Space, snapshot: Snapshot) -> Checked<()> {
@@ -594,18 +588,17 @@ impl Client {
                 return Err(model.failure(Guarantee::G5Reads, what));
             }
         }
-        let state = model.state(lsn.raw());
-        let opening = model.opening;
+        let (state, view) = (model.state(lsn.raw()), self.story.view(&mut model));
         drop(model);
-        self.snapshots.push_back(Kept { snapshot, state, opening });
+        self.snapshots.push_back(Kept { snapshot, state, view, of: space.clone() });
         Ok(())
     }
 
     async fn compare(&self, kept: Kept) -> Checked<()> {
-        if self.story.model(self.space).opening != kept.opening {
+        if self.story.model(self.space).opening != kept.view.opening() {
             self.story.hit(Probe::OldSnapshot);
         }
-        self.story.compare(self.space, &kept.snapshot, &kept.state, "a snapshot").await
+        self.story.compare(self.space, &kept, "a snapshot", self.leisure()).await
     }
 
     fn outcomes(&self, space: &Space) -> Checked<()> {

@@ -117,6 +117,7 @@ pub fn draw(seed: u64) -> Run {
     if !is_heated {
         own_tiers(&mut run);
     }
+    expiring(&mut run);
     run
 }
 
@@ -183,6 +184,40 @@ fn own_tiers(run: &mut Run) {
     for (i, id) in run.spaces.iter().enumerate() {
         if d.chance(1, 2) {
             run.options.spaces.insert(id.clone(), tiers(mix(run.seed, i as u64)));
+        }
+    }
+}
+
+/// In one run of four snapshots and scans live but a short time, or few at once, and there are more of them.
+fn expiring(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0xE8_914E));
+    if !d.chance(1, 4) {
+        return;
+    }
+    let (age, most) = match d.below(3) {
+        0 => (0, d.pick(&[1, 1, 2, 4])),
+        1 => (d.pick(&[1, 3, 20, 100]), d.pick(&[2, 4])),
+        _ => (d.pick(&[1, 3, 20, 100]), 0),
+    };
+    let of_all = std::iter::once(&mut run.options.tiers);
+    for tiers in of_all.chain(run.options.spaces.values_mut()) {
+        (tiers.snapshot_age_ms, tiers.max_snapshots) = (age, most);
+    }
+    if d.chance(1, 2) {
+        // Scans that take their time.
+        run.options.cache_bytes = 0;
+        run.faults = run.faults.clone().with(FaultKind::F23Stall, FaultRule::rate(200_000));
+    }
+    for step in &mut run.steps {
+        let Step::Client { op, .. } = step else { continue };
+        match op {
+            Op::Get { .. } | Op::MultiGet { .. } if d.chance(1, 3) => {
+                *op = if d.chance(1, 4) { Op::DurableSnapshot } else { Op::Snapshot };
+            }
+            Op::Outcome if d.chance(1, 2) => *op = Op::Compare,
+            Op::Await { .. } | Op::Scan { .. } if d.chance(1, 4) => *op = Op::Compare,
+            Op::ScanPrefix { backwards, .. } => *op = Op::Scan { from: 0, to: 4, backwards: *backwards },
+            _ => {}
         }
     }
 }

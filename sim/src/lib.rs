@@ -42,6 +42,7 @@ pub mod story;
 #[cfg(madsim)]
 pub mod summary;
 #[cfg(madsim)]
+pub mod views;
 pub mod work;
 
 #[cfg(madsim)]

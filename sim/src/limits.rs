@@ -42,7 +42,7 @@ impl Model {
 
 impl Story {
     /// Tiers of a space: its own, or those of all.
-    fn tiers(&self, space: usize) -> &TierOptions {
+    pub(crate) fn tiers(&self, space: usize) -> &TierOptions {
         let options = &self.run.options;
         options.spaces.get(&self.run.spaces[space]).unwrap_or(&options.tiers)
     }

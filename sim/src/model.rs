@@ -112,6 +112,8 @@ pub struct Model {
     pub handle: Option<Space>,
     /// Counts the openings observed.
     pub opening: u64,
+    /// Snapshots and scans that were taken of each opening.
+    pub views: BTreeMap<u64, u64>,
     /// Errors of the disk by the time of the present opening.
     pub strikes: u64,
     /// Everything up to here lay in tables when the present opening began.
@@ -166,6 +168,7 @@ impl Model {
             sealed_when_harmed: false,
             handle: None,
             opening: 0,
+            views: BTreeMap::new(),
             strikes: 0,
             in_tables: 0,
             versions: BTreeMap::new(),

@@ -60,6 +60,12 @@ probes! {
     ReopenedAfterFence = "reopened after a fence";
     /// A snapshot was compared that an earlier opening or a fence had left behind.
     OldSnapshot = "snapshot outlived its opening";
+    /// A snapshot or a scan was refused since its space has limits for them.
+    SnapshotExpired = "snapshot expired";
+    /// Likewise, and had shown some entries before.
+    ExpiredMidway = "snapshot expired under a scan";
+    /// A snapshot served that was old enough to expire, and held nothing back.
+    OldAndHarmless = "old snapshot held nothing back";
     /// A write whose future was dropped had been ordered.
     AbandonedOrdered = "abandoned write was ordered";
     /// A write whose future was dropped left nothing.

@@ -3,11 +3,10 @@ use crate::failure::{Failure, Guarantee};
 use crate::model::{Existence, Harm, Made, Model, State, Struck};
 use crate::plan::{Run, key_bytes};
 use crate::probe::{Probe, Probes};
+use crate::views::Kept;
 use crate::work::Work;
 use bulkhead::env::IoOp;
-use bulkhead::{
-    Engine, Error, ErrorKind, Outcome, RecoveryStatus, Rejected, Snapshot, Space, SpaceState, Value,
-};
+use bulkhead::{Engine, Error, ErrorKind, Outcome, RecoveryStatus, Rejected, Space, SpaceState, Value};
 use bulkhead_fault_injection::decide::{hash_bytes, mix};
 use bulkhead_fault_injection::{FaultKind, World};
 use std::collections::BTreeMap;
@@ -196,13 +195,13 @@ impl Story {
     /// Whatever does not agree.
     pub async fn observe(&self, space: usize, handle: &Space) -> Result<u64, Failure> {
         let (generation, news) = self.settle(space, handle)?;
-        if let Some((snapshot, expected)) = news {
-            self.compare(space, &snapshot, &expected, "after recovery").await?;
+        if let Some(kept) = news {
+            self.compare(space, &kept, "after recovery", None).await?;
         }
         Ok(generation)
     }
 
-    fn settle(&self, space: usize, handle: &Space) -> Result<(u64, Option<(Snapshot, State)>), Failure> {
+    fn settle(&self, space: usize, handle: &Space) -> Result<(u64, Option<Kept>), Failure> {
         let strikes = self.world.strikes(self.owner(space));
         let mut guard = self.model(space);
         let model = &mut *guard;
@@ -250,7 +249,8 @@ impl Story {
         let range = model.deletes_range_in_last(commits);
         let sealed = report.case == "sealed" && k != bulkhead::Lsn::ZERO;
         let recreated = made == Made::Now && model.generation > 0;
-        let result = (model.generation, Some((handle.snapshot(), model.state(k.raw()))));
+        let (snapshot, state, view) = (handle.snapshot(), model.state(k.raw()), self.view(model));
+        let result = (model.generation, Some(Kept { snapshot, state, view, of: handle.clone() }));
         drop(guard);
         let mut shared = self.shared();
         let probes = [
@@ -265,29 +265,6 @@ impl Story {
         ];
         probes.iter().filter(|(hit, _)| *hit).for_each(|(_, probe)| shared.probes.hit(*probe));
         Ok(result)
-    }
-
-    /// Compares all that a snapshot shows with what it must show.
-    ///
-    /// # Errors
-    /// The first difference.
-    pub async fn compare(
-        &self,
-        space: usize,
-        snapshot: &Snapshot,
-        expected: &State,
-        when: &str,
-    ) -> Result<(), Failure> {
-        let mut scan = snapshot.scan::<&[u8]>(.., bulkhead::Direction::Ascending);
-        let mut found = Vec::new();
-        loop {
-            match scan.next().await {
-                Ok(Some(entry)) => found.push(entry),
-                Ok(None) => break,
-                Err(e) => return self.judge(space, Doing::Using, &e),
-            }
-        }
-        self.same(space, &found, &in_order(expected, |_| true), when)
     }
 
     /// Compares entries with what they must be.

@@ -89,6 +89,12 @@ pub struct TierOptions {
     pub promote_reads: u32,
     /// Seconds over which reads are counted.
     pub promote_window_s: u64,
+    /// Milliseconds after which a snapshot or scan expires, as soon as it holds something back: a commit behind it is
+    /// durable. What it showed may go then, and its reads get `SnapshotExpired`. 0 is never.
+    pub snapshot_age_ms: u64,
+    /// Most snapshots and scans at once; with one more the oldest expires, whatever its age. A scan made from a snapshot
+    /// counts with that. 0 is any number.
+    pub max_snapshots: u64,
 }
 
 const MIB: u64 = 1 << 20;
@@ -113,6 +119,8 @@ impl Default for TierOptions {
             warm_age_s: 7 * DAY,
             promote_reads: 3,
             promote_window_s: DAY,
+            snapshot_age_ms: 60 * 60 * 1000,
+            max_snapshots: 10_000,
         }
     }
 }
@@ -166,6 +174,8 @@ impl Tiers {
         bounded("tiers.warm-age-s", o.warm_age_s, 0, AGES)?;
         bounded("tiers.promote-reads", u64::from(o.promote_reads), 0, 1_000_000)?;
         bounded("tiers.promote-window-s", o.promote_window_s, 1, AGES)?;
+        bounded("tiers.snapshot-age-ms", o.snapshot_age_ms, 0, 1000 * AGES)?;
+        bounded("tiers.max-snapshots", o.max_snapshots, 0, 1 << 32)?;
         Ok(Tiers { memtable_bytes: o.memtable_bytes, log_bytes: o.log_bytes, options })
     }
 
@@ -233,6 +243,8 @@ mod tests {
             (|o| o.critical_percent = 101, "option tiers.critical-percent is 101", "85..=100"),
             (|o| o.hot_tables = 33, "option tiers.hot-tables is 33", "1..=32"),
             (|o| o.promote_window_s = 0, "option tiers.promote-window-s is 0", "1..="),
+            (|o| o.snapshot_age_ms = u64::MAX, "option tiers.snapshot-age-ms is 1844", "0..=3162240000000"),
+            (|o| o.max_snapshots = 1 << 33, "option tiers.max-snapshots is 8589934592", "0..="),
         ];
         for (wrong, what, right) in cases {
             let mut options = TierOptions::default();

@@ -154,6 +154,7 @@ async fn drive(space: Arc<Incarnation>) {
             Event::Work => {}
             Event::Done => {
                 space.answer_relief();
+                space.watch_pins();
                 space.context.descriptors.may_rest();
                 return;
             }
@@ -280,6 +281,8 @@ fn ends(core: &mut Core, space: &Incarnation) -> bool {
 
 /// The flush interval for commits that nobody waits for, and the seal of a log that is quiet.
 fn tick(space: &Arc<Incarnation>, rhythm: &mut Rhythm) {
+    // While it runs it is the space's clock; see [`super::pins`].
+    space.expire_pins();
     let now = space.context.env.now();
     let config = &space.context.config;
     let mut core = space.core();
@@ -366,9 +369,10 @@ impl Incarnation {
         if asked {
             self.context.budget.relieved();
         }
-        if !matches!(role, Role::Driver) {
+        match role {
+            Role::Driver => self.watch_pins(),
             // It ends once its last I/O has.
-            self.wake_driver();
+            _ => self.wake_driver(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::hidden::Hides;
 use super::home::Home;
 use super::jobs::Jobs;
 use super::layers::{Layers, Under};
+use super::pins::Lives;
 use super::quota::Quota;
 use super::registry::Slot;
 use super::rest::LOG_FILES;
@@ -147,6 +148,8 @@ pub(crate) struct Incarnation {
     pub(crate) recovered: Lsn,
     core: Mutex<Core>,
     pub(crate) layers: RwLock<Layers>,
+    /// Which of its pins have expired.
+    pub(super) lives: Lives,
     /// Its capacities and what moves between them. No other lock is taken while this one is held.
     pub(super) tiers: RwLock<Arc<Tiers>>,
     /// What is read below hot. No other lock is taken while this one is held.
@@ -239,6 +242,7 @@ impl Incarnation {
             core: Mutex::new(core),
             cache,
             layers: RwLock::new(layers),
+            lives: Lives::default(),
             heat: Mutex::new(Heat::default()),
             asked_ms: AtomicU64::new(0),
             tier_names: Default::default(),

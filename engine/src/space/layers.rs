@@ -2,6 +2,7 @@
 //!
 //! A reader takes the memtable and all that is underneath in one step, under one lock. What is underneath never
 //! changes in place: sealing, a flush and every other job put another one in its place, with a new generation number.
+use super::pins::Pins;
 use super::tables::LiveTables;
 use crate::budget::Budget;
 use crate::config::Amount;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 pub(crate) struct Layers {
     pub(crate) active: Memtable,
     pub(crate) under: Arc<Under>,
+    /// Snapshots and scans; each that has not expired is pinned in the memtable.
+    pub(super) pins: Pins,
     /// What readers are told instead, once the space is being deleted.
     refused: Option<Error>,
     charge: Charge,
@@ -63,7 +66,7 @@ impl Layers {
     pub(crate) fn new(active: Memtable, tables: &Tables) -> Layers {
         let tables = Arc::new(LiveTables::of(tables, &LiveTables::default()));
         let under = Arc::new(Under { sealed: Vec::new(), tables, generation: 0 });
-        Layers { active, under, refused: None, charge: Charge::Engine }
+        Layers { active, under, pins: Pins::default(), refused: None, charge: Charge::Engine }
     }
 
     /// What a reader has to ask before it looks, under the same lock.

@@ -14,6 +14,7 @@ mod incarnation;
 mod jobs;
 mod layers;
 mod naming;
+mod pins;
 mod promote;
 mod quota;
 mod registry;

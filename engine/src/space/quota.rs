@@ -128,6 +128,8 @@ impl Incarnation {
         core.room.changed(None, &mut wakers);
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
+        // What it allows of snapshots counts for those that there are.
+        self.expire_pins();
         self.wake_driver();
         Ok(())
     }

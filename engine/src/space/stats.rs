@@ -24,8 +24,12 @@ pub struct SpaceStats {
     pub cache: Usage,
     /// What was done since this opening began.
     pub jobs: JobCounts,
-    /// Snapshots and scans that hold versions back.
+    /// Snapshots and scans that may hold versions back; one and those made from it are one.
     pub snapshots: usize,
+    /// How old the oldest of them is, in milliseconds; 0 without any.
+    pub oldest_snapshot_ms: u64,
+    /// Those that have expired since this opening began.
+    pub snapshots_expired: u64,
     /// Why flushes, merges or moves do not go on, if the last one failed.
     pub failed: Option<String>,
 }
@@ -121,6 +125,8 @@ impl Space {
             flushed: version.flushed,
         };
         let failed = core.flush_failed.as_ref().or(core.jobs.failed.as_ref());
+        let age = layers.pins.oldest().map(|since| space.context.env.now().saturating_sub(since));
+        let age_ms = age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         SpaceStats {
             holds: tiers.iter().fold(memory.holds, |sum, t| sum.plus(t.holds)),
             quota_bytes: o.quota_bytes,
@@ -129,7 +135,9 @@ impl Space {
             log,
             cache: space.cache.usage(),
             jobs: core.jobs.done,
-            snapshots: layers.active.pins(),
+            snapshots: layers.pins.live(),
+            oldest_snapshot_ms: age_ms,
+            snapshots_expired: layers.pins.expired(),
             failed: failed.map(|(error, _)| error.to_string()),
         }
     }

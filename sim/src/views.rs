@@ -1,0 +1,223 @@
+//! What snapshots and scans show, and when they may be refused for their age or number.
+//!
+//! Of a view that has expired everything is checked that was served before, and that it had a reason: the limit was drawn,
+//! and passed. A snapshot that must have expired may not serve any more.
+use crate::adapter::SimEnv;
+use crate::failure::{Failure, Guarantee};
+use crate::model::{Content, Model, State};
+use crate::plan::key_bytes;
+use crate::probe::Probe;
+use crate::story::{Doing, Story, in_order};
+use bulkhead::env::Owner;
+use bulkhead::{Direction, Error, ErrorKind, Rejected, Scan, Snapshot, Space, TierOptions};
+
+/// A snapshot or scan of one opening, as old as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// When it was taken, in microseconds of virtual time.
+    taken: u64,
+    opening: u64,
+    /// Counts those of its opening.
+    number: u64,
+}
+
+/// A snapshot, and what it must show.
+#[derive(Debug)]
+pub struct Kept {
+    pub snapshot: Snapshot,
+    pub state: State,
+    pub view: View,
+    /// The opening that it is of.
+    pub of: Space,
+}
+
+impl View {
+    /// Which of the openings observed it is of.
+    #[must_use]
+    pub fn opening(&self) -> u64 {
+        self.opening
+    }
+}
+
+/// Who reads in no hurry: others take their turns between entries.
+#[derive(Debug, Clone, Copy)]
+pub struct Leisure<'a> {
+    pub env: &'a SimEnv,
+    pub owner: Owner,
+    pub client: u64,
+}
+
+/// How reading all of a view ended.
+enum Read {
+    Whole,
+    Expired,
+    Refused(Error),
+}
+
+impl Story {
+    /// A snapshot or scan was taken just now, of the present opening of `model`.
+    #[must_use]
+    pub fn view(&self, model: &mut Model) -> View {
+        let opening = model.opening;
+        let number = model.views.entry(opening).or_default();
+        *number += 1;
+        View { taken: self.world.now(), opening, number: *number }
+    }
+
+    /// Microseconds after which a view of a space may expire; 0 is never.
+    fn view_age(&self, space: usize) -> u64 {
+        self.tiers(space).snapshot_age_ms * 1000
+    }
+
+    /// Whether views of a space are soon too old, or soon too many.
+    #[must_use]
+    pub fn limits_views(&self, space: usize) -> bool {
+        let (tiers, generous) = (self.tiers(space), TierOptions::default());
+        tiers.snapshot_age_ms < generous.snapshot_age_ms || tiers.max_snapshots < generous.max_snapshots
+    }
+
+    /// Whether a view has reached the age at which it may expire.
+    fn is_aged(&self, space: usize, view: &View) -> bool {
+        let most = self.view_age(space);
+        most > 0 && self.world.now() - view.taken >= most
+    }
+
+    /// Whether a view may have expired.
+    fn may_expire(&self, space: usize, view: &View) -> bool {
+        let most = self.tiers(space).max_snapshots;
+        let taken = self.model(space).views.get(&view.opening).copied().unwrap_or(0);
+        self.is_aged(space, view) || most > 0 && taken - view.number >= most
+    }
+
+    /// A view was refused as expired, after it had shown `shown` entries.
+    fn expired(&self, space: usize, view: &View, shown: usize, e: &Error) -> Result<(), Failure> {
+        if !self.may_expire(space, view) {
+            let what = format!("nothing explains, of {view:?} at {}: {e:?}", self.world.now());
+            return Err(self.model(space).failure(Guarantee::G5Reads, what));
+        }
+        self.hit(Probe::SnapshotExpired);
+        if shown > 0 {
+            self.hit(Probe::ExpiredMidway);
+        }
+        Ok(())
+    }
+
+    /// Compares all that a snapshot shows with what it must show.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub async fn compare(
+        &self,
+        space: usize,
+        kept: &Kept,
+        when: &str,
+        leisure: Option<Leisure<'_>>,
+    ) -> Result<(), Failure> {
+        let Kept { snapshot, state, view, of } = kept;
+        let (aged, held_back) = (self.is_aged(space, view), of.durable_lsn() > snapshot.lsn());
+        let read = match state.first_key_value().filter(|_| self.limits_views(space)) {
+            Some((key, content)) => self.look(space, kept, *key, content, when).await?,
+            None => Read::Whole,
+        };
+        let read = match read {
+            Read::Whole => {
+                let expected = in_order(state, |_| true);
+                let scan = snapshot.scan::<&[u8]>(.., Direction::Ascending);
+                self.drain(space, scan, view, &expected, when, leisure).await?
+            }
+            refused => refused,
+        };
+        if aged && held_back && matches!(read, Read::Whole) {
+            let what = format!("{when}: {view:?} held versions back, and serves at {}", self.world.now());
+            return Err(self.model(space).failure(Guarantee::G10Bounded, what));
+        }
+        if aged && matches!(read, Read::Whole) {
+            self.hit(Probe::OldAndHarmless);
+        }
+        self.told(space, read)
+    }
+
+    /// Looks for one key.
+    async fn look(
+        &self,
+        space: usize,
+        kept: &Kept,
+        key: u16,
+        content: &Content,
+        when: &str,
+    ) -> Result<Read, Failure> {
+        match kept.snapshot.get(&key_bytes(key)).await {
+            Ok(Some(value)) if content.is(&value) => Ok(Read::Whole),
+            Ok(found) => {
+                let what =
+                    format!("{when}: key {key} is {:?}, and must be {content:?}", found.map(|v| v.len()));
+                Err(self.model(space).failure(Guarantee::G2Prefix, what))
+            }
+            Err(e) => self.refused_view(space, &kept.view, 0, e),
+        }
+    }
+
+    /// Compares what a scan shows with what it must show.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub async fn compare_scan(
+        &self,
+        space: usize,
+        scan: Scan,
+        view: &View,
+        expected: &[(Vec<u8>, Content)],
+        leisure: Option<Leisure<'_>>,
+    ) -> Result<(), Failure> {
+        let read = self.drain(space, scan, view, expected, "a scan", leisure).await?;
+        self.told(space, read)
+    }
+
+    async fn drain(
+        &self,
+        space: usize,
+        mut scan: Scan,
+        view: &View,
+        expected: &[(Vec<u8>, Content)],
+        when: &str,
+        leisure: Option<Leisure<'_>>,
+    ) -> Result<Read, Failure> {
+        let mut found = Vec::new();
+        let refused = loop {
+            if let Some(of) = leisure.filter(|_| !found.is_empty()) {
+                of.env.turn(of.owner, of.client).await;
+            }
+            match scan.next().await {
+                Ok(Some(entry)) => found.push(entry),
+                Ok(None) => {
+                    self.same(space, &found, expected, when)?;
+                    return Ok(Read::Whole);
+                }
+                Err(e) => break e,
+            }
+        };
+        // What was served is right, whatever came then; and nothing more comes.
+        let served = &expected[..found.len().min(expected.len())];
+        self.same(space, &found, served, when)?;
+        if !matches!(scan.next().await, Ok(None)) {
+            let what = format!("{when}: a scan goes on after {refused:?}");
+            return Err(self.model(space).failure(Guarantee::G5Reads, what));
+        }
+        self.refused_view(space, view, found.len(), refused)
+    }
+
+    fn refused_view(&self, space: usize, view: &View, shown: usize, e: Error) -> Result<Read, Failure> {
+        if e.kind() != ErrorKind::Rejected(Rejected::SnapshotExpired) {
+            return Ok(Read::Refused(e));
+        }
+        self.expired(space, view, shown, &e)?;
+        Ok(Read::Expired)
+    }
+
+    fn told(&self, space: usize, read: Read) -> Result<(), Failure> {
+        match read {
+            Read::Whole | Read::Expired => Ok(()),
+            Read::Refused(e) => self.judge(space, Doing::Using, &e),
+        }
+    }
+}
