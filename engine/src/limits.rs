@@ -120,6 +120,8 @@ pub const TABLE_TARGET_MAX: u64 = 4 * 1024 * 1024 * 1024;
 pub const TABLE_CHUNK: usize = 256 * 1024;
 /// Keys of a space whose reads below hot are counted at a time; see [`crate::plan::heat`].
 pub const HEAT_KEYS_MAX: usize = 128;
+/// Keys that can knock at a full table of counts at once, of four bytes each.
+pub const HEAT_SLOTS: usize = 512;
 /// Longest key whose reads are counted.
 pub const HEAT_KEY_MAX: usize = 1024;
 /// What a key costs there beside its bytes: its counts, and its place in a tree.

@@ -7,12 +7,17 @@
 //! counts for half a window at least and a whole one at most, and none that lies further back is ever counted. Keys
 //! longer than [`HEAT_KEY_MAX`] are not counted at all. After a restart it is empty.
 //!
+//! Where more keys are read in turn than there is room for, nearly all of them are read once: a newcomer must knock first.
+//! Its first read leaves a fingerprint that the next key of the same slot takes away, and is counted with its second one,
+//! if that comes within the same half of the window. (The doorkeeper of TinyLFU, Einziger, Friedman and Manes 2017, with
+//! one key a slot instead of a Bloom filter.)
+//!
 //! A table of one copied entry is a file, and a manifest to be switched: so promotions of one space wait for one another,
 //! a minute or until half of the table is wanted.
 use super::promote::Wanted;
 use crate::config::TierOptions;
 use crate::ids::Lsn;
-use crate::limits::{HEAT_BYTES_MAX, HEAT_KEY_COST, HEAT_KEY_MAX, HEAT_KEYS_MAX};
+use crate::limits::{HEAT_BYTES_MAX, HEAT_KEY_COST, HEAT_KEY_MAX, HEAT_KEYS_MAX, HEAT_SLOTS};
 use crate::manifest::Tier;
 use std::collections::BTreeMap;
 
@@ -77,6 +82,8 @@ pub struct Heat {
     bytes: usize,
     /// The minute of the last promotion.
     promoted_ms: Option<u64>,
+    /// Fingerprints of keys that have knocked; empty until there is no room.
+    knocked: Vec<u32>,
 }
 
 impl Heat {
@@ -85,7 +92,14 @@ impl Heat {
         if o.promote_reads == 0 || read.key.len() > HEAT_KEY_MAX {
             return Asks::No;
         }
+        let mut reads = 1;
         if !self.keys.contains_key(read.key) {
+            if !self.has_room(read.key) && o.promote_reads > 1 {
+                if !self.knocks(o, &read) {
+                    return Asks::No;
+                }
+                reads = 2;
+            }
             self.make_room(o, read.key.len() + HEAT_KEY_COST, read.now_ms);
             self.bytes += read.key.len() + HEAT_KEY_COST;
             let Read { lsn, tier, bytes, now_ms, .. } = read;
@@ -99,8 +113,9 @@ impl Heat {
             return Asks::No;
         }
         (count.lsn, count.tier, count.bytes) = (read.lsn, read.tier, read.bytes);
-        count.recent = count.recent.saturating_add(1);
-        let crosses = count.reads() == o.promote_reads;
+        let before = count.reads();
+        count.recent = count.recent.saturating_add(reads);
+        let crosses = before < o.promote_reads && count.reads() >= o.promote_reads;
         if crosses && self.is_due(o, read.now_ms) { Asks::Yes } else { Asks::No }
     }
 
@@ -140,6 +155,25 @@ impl Heat {
     fn is_due(&self, o: &TierOptions, now_ms: u64) -> bool {
         let wanted = || self.keys.values().filter(|count| count.reads() >= o.promote_reads).count();
         self.promoted_ms != Some(now_ms) || wanted() >= HEAT_KEYS_MAX / 2
+    }
+
+    fn has_room(&self, key: &[u8]) -> bool {
+        self.keys.len() < HEAT_KEYS_MAX && self.bytes + key.len() + HEAT_KEY_COST <= HEAT_BYTES_MAX
+    }
+
+    /// Whether this key was the last one of its slot to knock, in this half of the window; the next one knocks anew.
+    fn knocks(&mut self, o: &TierOptions, read: &Read<'_>) -> bool {
+        if self.knocked.is_empty() {
+            self.knocked = vec![0; HEAT_SLOTS];
+        }
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&(read.now_ms / half_ms(o)).to_le_bytes());
+        hasher.update(read.key);
+        let print = hasher.finalize();
+        let slot = &mut self.knocked[print as usize % HEAT_SLOTS];
+        let again = *slot == print;
+        *slot = if again { 0 } else { print };
+        again
     }
 
     fn make_room(&mut self, o: &TierOptions, bytes: usize, now_ms: u64) {
@@ -213,7 +247,7 @@ mod tests {
     #[test]
     fn it_is_bounded_and_those_read_least_go_first() {
         let (o, mut heat) = (options(2), Heat::default());
-        for _ in 0..2 {
+        for _ in 0..20 {
             heat.note(&o, read(b"often", 7, 0));
         }
         let long = vec![b'x'; HEAT_KEY_MAX];
@@ -223,12 +257,22 @@ mod tests {
             let bytes: usize = heat.keys.keys().map(|k| k.len() + HEAT_KEY_COST).sum();
             assert!(heat.keys.len() <= HEAT_KEYS_MAX && bytes <= HEAT_BYTES_MAX && bytes == heat.bytes);
         }
-        assert!(heat.keys.contains_key(&b"often"[..]), "it was read twice");
+        assert!(heat.keys.contains_key(&b"often"[..]), "it was read most");
         let mut heat = Heat::default();
         for n in 0..1000_u32 {
             heat.note(&o, read(&n.to_be_bytes(), 7, 1));
         }
         assert_eq!(heat.keys.len(), HEAT_KEYS_MAX, "short keys are bounded by their number");
+        assert!(heat.keys.contains_key(&0_u32.to_be_bytes()[..]), "who is read once takes nobody's place");
+        let late = 5000_u32.to_be_bytes();
+        let asks =
+            |heat: &mut Heat| (0..3).map(|_| heat.note(&options(3), read(&late, 7, 1))).collect::<Vec<_>>();
+        assert_eq!(asks(&mut heat), [Asks::No, Asks::No, Asks::Yes], "every read of a newcomer counts");
+        assert_eq!(heat.keys[&late[..]].reads(), 3);
+        let later = 5001_u32.to_be_bytes();
+        heat.note(&o, read(&later, 7, DAY / 2 - 1));
+        heat.note(&o, read(&later, 7, DAY / 2));
+        assert!(!heat.keys.contains_key(&later[..]), "it has knocked once in each half");
         heat.note(&o, read(&[b'x'; HEAT_KEY_MAX + 1], 7, 1));
         assert!(heat.keys.keys().all(|k| k.len() <= HEAT_KEY_MAX));
     }
