@@ -555,7 +555,8 @@ impl<F: Clone> Line<F> {
         }
         assert!(w.last >= self.written && w.last <= self.last, "writes return in order");
         self.written = w.last;
-        if w.kind == FrameKind::Seal && self.seal == Seal::Wanted {
+        // A seal that commits were ordered behind seals nothing, even if another one is wanted by now.
+        if w.kind == FrameKind::Seal && self.seal == Seal::Wanted && w.last == self.last {
             self.seal = Seal::Written;
         }
         // A quiet space keeps none.

@@ -185,6 +185,10 @@ fn what_is_called_durable_is_exactly_what_a_scan_of_the_synced_bytes_finds() {
             "seed {seed}: everything asked for becomes durable"
         );
         assert!(disk.line.is_sealed(), "seed {seed}: a quiet log can be sealed");
+        if let Some((id, _)) = disk.line.position() {
+            let n = id.number.raw() as usize - 1;
+            assert!(scan(&disk.synced[n], n).sealed, "seed {seed}: what is called sealed ends with a seal");
+        }
         rotations += disk.rotations;
         seals += usize::from(disk.line.position().is_some());
     }
@@ -264,6 +268,34 @@ fn a_sync_is_withheld_until_it_is_released_and_a_write_is_not() {
     disk.start();
     disk.answer_sync();
     assert_eq!(disk.line.durable(), disk.line.last());
+}
+
+#[test]
+fn a_seal_that_commits_were_ordered_behind_is_not_the_one_that_is_asked_for_next() {
+    // What broke: a seal was on its way, a commit came behind it, and the log was closed. The seal's answer was taken for
+    // that of the second one, so the log was called sealed without a seal: rot in front of the last commit was no longer
+    // to be told from a torn tail.
+    let mut disk = Disk::new();
+    disk.prepare(8192);
+    assert!(disk.order(100));
+    disk.line.want_power(disk.line.last());
+    disk.start();
+    disk.answer_write();
+    disk.start();
+    disk.answer_sync();
+    disk.line.want_seal();
+    disk.start();
+    assert!(disk.write.is_some(), "the seal's write is under way");
+    assert!(disk.order(100));
+    disk.line.want_power(disk.line.last());
+    disk.line.want_seal();
+    for _ in 0..10 {
+        disk.answer_write();
+        disk.answer_sync();
+        disk.start();
+    }
+    assert!(disk.line.is_sealed());
+    assert!(scan(&disk.synced[0], 0).sealed, "the last frame is a seal");
 }
 
 #[test]
