@@ -61,6 +61,10 @@ pub struct Options {
     /// Time, in milliseconds, after which a space that is not used rests: nothing of it stays open but what it has in
     /// memory. Twice as long at most.
     pub idle_close_ms: u64,
+    /// Bytes a second that merges, moves and promotions of all spaces together read and write at most; 0 is no limit. Flushes
+    /// are not held back. Where it is less than what writes bring along tiers fill up, and writers are slowed down.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub background_bytes_per_s: u64,
     /// Spaces that `recover_all` opens at once.
     pub recovery_parallelism: usize,
     /// Capacities of tiers and what moves between them, for every space that has none of its own.
@@ -83,6 +87,7 @@ impl Default for Options {
             idle_seal_ms: 100,
             max_descriptors: 512,
             idle_close_ms: 60_000,
+            background_bytes_per_s: 0,
             recovery_parallelism: 4,
             tiers: TierOptions::default(),
             spaces: BTreeMap::new(),
@@ -116,6 +121,7 @@ impl Config {
         bounded("idle-seal-ms", o.idle_seal_ms, 1, 3_600_000)?;
         bounded("max-descriptors", o.max_descriptors, 16, 1 << 30)?;
         bounded("idle-close-ms", o.idle_close_ms, 1, 7 * 86_400_000)?;
+        bounded("background-bytes-per-s", o.background_bytes_per_s, 0, 1 << 50)?;
         bounded("recovery-parallelism", o.recovery_parallelism as u64, 1, 1024)?;
         let tiers = checked(o, o.tiers.clone())?;
         let of = |(id, tiers): (&SpaceId, &TierOptions)| {
@@ -179,6 +185,11 @@ impl Config {
     #[must_use]
     pub fn idle_close(&self) -> Duration {
         Duration::from_millis(self.options.idle_close_ms)
+    }
+    /// Bytes a second that jobs over tables of all spaces together move at most; 0 is no limit.
+    #[must_use]
+    pub fn background_bytes_per_s(&self) -> u64 {
+        self.options.background_bytes_per_s
     }
     /// Capacities of a space's tiers and what moves between them.
     #[must_use]

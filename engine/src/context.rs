@@ -5,6 +5,7 @@ use crate::config::{Config, SpaceTiers};
 use crate::descriptors::Descriptors;
 use crate::env::{Env, LockGuard, Owner};
 use crate::ids::SpaceId;
+use crate::rate::Rate;
 use crate::sync::Mutex;
 use std::future::Future;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) tiers: SpaceTiers,
     pub(crate) budget: Budget,
+    /// Of what jobs over tables move.
+    pub(crate) rate: Rate,
     pub(crate) descriptors: Arc<Descriptors>,
     /// Verified pieces of tables.
     pub(crate) cache: Arc<Cache>,

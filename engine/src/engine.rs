@@ -74,6 +74,7 @@ impl Engine {
         let context = Arc::new(Context {
             tiers: SpaceTiers::default(),
             budget: Budget::new(config.memory_budget()),
+            rate: crate::rate::Rate::new(config.background_bytes_per_s()),
             descriptors: Descriptors::new(config.max_descriptors()),
             cache: crate::cache::Cache::new(config.cache_bytes(), config.cache_share_bytes()),
             env,

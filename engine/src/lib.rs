@@ -37,6 +37,7 @@ pub mod mutants;
 pub mod naming;
 mod paths;
 pub mod plan;
+mod rate;
 pub mod recovery;
 mod root;
 pub mod space;

@@ -112,6 +112,7 @@ pub fn draw(seed: u64) -> Run {
     deletions(&mut run);
     compacting(&mut run);
     resting(&mut run);
+    braked(&mut run);
     shutdowns(&mut run);
     names_in_doubt(&mut run);
     if !is_heated {
@@ -135,6 +136,14 @@ fn deletions(run: &mut Run) {
             let op = Op::DeleteSpace { then: d.pick(&all) };
             run.steps.insert(at + 1, Step::Client { space, client, op });
         }
+    }
+}
+
+/// In one run of six work in the background is held back. Drawn apart, as deletions are.
+fn braked(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0xB2A4));
+    if d.chance(1, 6) {
+        run.options.background_bytes_per_s = d.pick(&[1 << 20, 64 << 20]);
     }
 }
 

@@ -36,6 +36,7 @@ const ORDER: &[&str] = &[
     "budget",
     "descriptors",
     "naming",
+    "rate",
     "metrics",
     "env",
     "config",

@@ -72,6 +72,9 @@ pub struct OptionFlags {
     /// Milliseconds after which a space that is not used closes its files
     #[arg(long, global = true, value_name = "MS", hide_short_help = true)]
     idle_close_ms: Option<u64>,
+    /// Bytes a second that work on tables in the background reads and writes at most; 0 is no limit
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size, hide_short_help = true)]
+    background_bytes_per_s: Option<u64>,
     /// Spaces that are recovered at once
     #[arg(long, global = true, value_name = "N", hide_short_help = true)]
     recovery_parallelism: Option<usize>,
@@ -93,6 +96,7 @@ impl OptionFlags {
         over(&mut options.idle_seal_ms, self.idle_seal_ms);
         over(&mut options.max_descriptors, self.max_descriptors);
         over(&mut options.idle_close_ms, self.idle_close_ms);
+        over(&mut options.background_bytes_per_s, self.background_bytes_per_s);
         over(&mut options.recovery_parallelism, self.recovery_parallelism);
     }
 }

@@ -199,8 +199,14 @@ async fn run(space: &Arc<Incarnation>, plan: &Plan) -> Result<(), Failure> {
     };
     let mut names = Names(space.clone());
     let dirs = tier_dirs(space).await?;
-    let mut target =
-        Target { dirs: &dirs, naming: &space.tier_names, shapes: SHAPES, names: &mut names, keep: KEEP };
+    let mut target = Target {
+        dirs: &dirs,
+        naming: &space.tier_names,
+        shapes: SHAPES,
+        names: &mut names,
+        brake: &**space,
+        keep: KEEP,
+    };
     match plan {
         Plan::Merge(plan) => {
             let inputs = inputs(space, &under, Tier::Hot, &plan.inputs).await?;

@@ -1,5 +1,6 @@
 //! One space: its identity, its paths, and what one opening of it (an *incarnation*) does.
 mod admission;
+mod brake;
 mod change;
 mod create;
 mod delete;

@@ -13,6 +13,8 @@ use crate::table::{
 };
 use bytes::Bytes;
 use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// A live table, and its file.
@@ -28,6 +30,12 @@ pub trait Namer: Debug + Send + Sync {
     fn name(&mut self) -> NewTable;
 }
 
+/// Holds work in the background back, so that others have the disk.
+pub trait Brake: Debug + Send + Sync {
+    /// Waits until `bytes` may be read or written.
+    fn wait(&self, bytes: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
 /// The layout of tables, by tier.
 pub const SHAPES: [Shape; 3] = [Shape::HOT, Shape::WARM, Shape::COLD];
 
@@ -41,6 +49,7 @@ pub struct Target<'a> {
     /// [`SHAPES`], by tier.
     pub shapes: [Shape; 3],
     pub names: &'a mut dyn Namer,
+    pub brake: &'a dyn Brake,
     /// How much of a new table stays in memory.
     pub keep: Keep,
 }
@@ -143,15 +152,19 @@ async fn copy_into(
             Progress::Need { source, need } => {
                 let piece = read_piece(&inputs[source].open, need).await?;
                 rewrite.feed(source, &piece).map_err(damaged)?;
-                read.pass(need).await;
+                read.pass(need, target.brake).await;
             }
             Progress::NeedValue { source, need } => {
                 let bytes = read_bytes(&inputs[source].open, need).await?;
                 rewrite.feed_value(&bytes, &mut writer.builder).map_err(damaged)?;
-                read.pass(need).await;
+                read.pass(need, target.brake).await;
             }
-            Progress::Drain => writer.drain().await?,
+            Progress::Drain => {
+                target.brake.wait(writer.builder.pending() as u64).await;
+                writer.drain().await?;
+            }
             Progress::Cut | Progress::Stop | Progress::Done => {
+                target.brake.wait(writer.builder.pending() as u64).await;
                 let writer = writing.take().expect("just used");
                 written.extend(writer.finish(run.touched_ms, target.keep).await?);
                 if progress != Progress::Cut {
@@ -168,10 +181,10 @@ async fn copy_into(
 struct Reading(usize);
 
 impl Reading {
-    async fn pass(&mut self, need: Need) {
+    async fn pass(&mut self, need: Need, brake: &dyn Brake) {
         self.0 += need.handle.len as usize;
         if self.0 >= TABLE_CHUNK {
-            self.0 = 0;
+            brake.wait(std::mem::take(&mut self.0) as u64).await;
             yield_now().await;
         }
     }

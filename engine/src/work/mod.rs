@@ -22,7 +22,7 @@ pub mod promote;
 pub mod table;
 pub mod write;
 
-pub use copy::{Input, Namer, SHAPES, Target};
+pub use copy::{Brake, Input, Namer, SHAPES, Target};
 pub use failure::Failure;
 pub use table::OpenTable;
 pub use write::{NewTable, TableWriter, Written, give_up};
