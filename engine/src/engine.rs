@@ -192,25 +192,41 @@ impl Engine {
     /// `Rejected(State)` if the space changed since, or is open; otherwise as [`Engine::space`].
     pub async fn repair(&self, plan: &RepairPlan) -> Result<Space> {
         let slot = self.not_open(&plan.id).await?;
-        let claim = slot
-            .claim(|state| self.alive().is_ok() && state.is_free() && !matches!(state, SlotState::Open(_)));
+        let mut former = SlotState::Idle;
+        let claim = slot.claim(|state| {
+            former = state.clone();
+            self.alive().is_ok() && state.is_free() && !matches!(state, SlotState::Open(_))
+        });
         if matches!(claim, Claim::Theirs) {
             self.alive()?;
             return Err(open_already(&plan.id));
         }
         let (shared, plan, mine) = (self.shared.clone(), plan.clone(), slot.clone());
         let id = plan.id.clone();
+        let refused = Arc::new(Mutex::new(None));
+        let refuses = refused.clone();
         let task = async move {
             let _settles = SettleOnPanic { slot: mine.clone(), id: plan.id.clone() };
-            if let Err(e) = recovery::repair(&shared.context, &shared.root, &plan).await {
-                let report = RecoveryReport::new(&plan.id);
-                mine.settle(SlotState::Broken(e, Box::new(report)));
-                return;
+            match recovery::repair(&shared.context, &shared.root, &plan).await {
+                Ok(()) => mine.settle(open(&shared, &plan.id, &mine).await),
+                // Nothing was done. Who gave the order is told; to all others the space is what it was.
+                Err(e) if matches!(e.kind(), ErrorKind::Rejected(_)) => {
+                    *refuses.lock() = Some(e);
+                    mine.settle(former);
+                }
+                Err(e) => {
+                    let mut report = RecoveryReport::new(&plan.id);
+                    report.fails(&e);
+                    mine.settle(SlotState::Broken(e, Box::new(report)));
+                }
             }
-            mine.settle(open(&shared, &plan.id, &mine).await);
         };
         self.shared.context.run_for(&id, "repair-space", task);
-        self.opened(&id, slot.settled().await)
+        let state = slot.settled().await;
+        match refused.lock().take() {
+            Some(refused) => Err(refused),
+            None => self.opened(&id, state),
+        }
     }
 
     async fn not_open(&self, id: &SpaceId) -> Result<Arc<Slot>> {

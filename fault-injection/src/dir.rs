@@ -79,6 +79,21 @@ impl DirNode {
         Arc::make_mut(&mut self.durable).insert(name.clone(), ino);
     }
 
+    /// Takes a name away for good. False where it is not there for certain: seen and durable, with nothing pending.
+    pub(crate) fn lose_durably(&mut self, name: &str) -> bool {
+        let pending = |p: &Pending| match &p.change {
+            NameChange::Link { name: n, .. } | NameChange::Unlink { name: n, .. } => **n == *name,
+            NameChange::Rename { from, to, .. } => **from == *name || **to == *name,
+        };
+        let settled = self.seen.get(name).is_some_and(|ino| self.durable.get(name) == Some(ino));
+        if !settled || self.pending.iter().any(pending) {
+            return false;
+        }
+        Arc::make_mut(&mut self.seen).remove(name);
+        Arc::make_mut(&mut self.durable).remove(name);
+        true
+    }
+
     /// C7: the changes below `upto` are durable. Returns the inodes that lost a name for good.
     pub(crate) fn sync(&mut self, upto: u64) -> Vec<Ino> {
         let n = self.pending.partition_point(|p| p.seq < upto);

@@ -101,6 +101,18 @@ impl World {
         let other = rottable(file).into_iter().find(|s| *s != sector).unwrap_or(sector);
         state.damage(ino, sector, other, (offset as usize % SECTOR) * 8, rot);
     }
+
+    /// A file is not there any more (F20), as after a restore that missed it. False where its name is not durable, or
+    /// about to change: then nothing was promised.
+    ///
+    /// # Panics
+    /// When the directory is not there.
+    pub fn lose(&self, path: &str) -> bool {
+        let mut state = self.state();
+        let (parent, name) = path.rsplit_once('/').expect("a path begins with a slash");
+        let parent = state.disk.find(parent, |dir| &dir.seen).expect("the directory is there");
+        state.disk.dir_mut(parent).expect("it is a directory").lose_durably(name)
+    }
 }
 
 /// Written, durable and unchanged since.

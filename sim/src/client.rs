@@ -4,6 +4,7 @@ use crate::failure::{Failure, Guarantee};
 use crate::model::{Changes, Content, Existence};
 use crate::plan::{Guess, Item, Op, Wait, group_prefix, key_bytes, lies_in, stretch};
 use crate::probe::Probe;
+use crate::repair::{self, Others};
 use crate::story::{Doing, Story, in_order};
 use crate::views::{Kept, Leisure};
 use bulkhead::env::Owner;
@@ -204,6 +205,7 @@ impl Client {
             Err(e) => {
                 let doing = if creates { Doing::Creating } else { Doing::Opening };
                 self.tell_error(doing, &e)?;
+                repair::order(&self.story, &self.engine, self.space, Others::Some, &e).await?;
                 Ok(None)
             }
         }

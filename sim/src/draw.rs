@@ -1,8 +1,8 @@
 //! Draws a run from its seed, by swarm testing: each run switches on a random subset of operations, faults and engine
 //! options, so that rare combinations are not drowned by everything happening everywhere.
 use crate::plan::{
-    At, Boot, Damage, DamageKind, End, Errors, Guess, How, Item, Junk, KEY_GROUPS, Op, Opening, Run, Step,
-    Then, Wait,
+    At, Boot, Damage, DamageKind, End, Errors, Guess, How, Item, Junk, KEY_GROUPS, Op, Opening, Repair, Run,
+    Step, Then, Wait,
 };
 use bulkhead::env::Owner;
 use bulkhead::{Durability, Options, SpaceId, TierOptions};
@@ -115,6 +115,7 @@ pub fn draw(seed: u64) -> Run {
     braked(&mut run);
     shutdowns(&mut run);
     names_in_doubt(&mut run);
+    repairs(&mut run);
     if !is_heated {
         own_tiers(&mut run);
     }
@@ -180,6 +181,50 @@ fn names_in_doubt(run: &mut Run) {
             steps.push(Step::Window { after_us: 0, errors: Errors::Rest });
             steps.push(Step::Window { after_us: d.within(1_000, 5_000), errors: Errors::Strike });
         }
+    }
+    run.steps = steps;
+}
+
+/// In one run of four spaces are damaged in ways that keep them shut, and repaired: at once, or after crashes in repairs.
+fn repairs(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x2E_9A12));
+    if !d.chance(1, 4) {
+        return;
+    }
+    let kinds = [
+        DamageKind::RotsInLog,
+        DamageKind::RotsInLog,
+        DamageKind::RotsInLog,
+        DamageKind::LosesSegment,
+        DamageKind::LosesIdentity,
+        DamageKind::GoesAstray,
+        DamageKind::LosesTable,
+        DamageKind::LosesManifest,
+    ];
+    let cut_short = |d: &mut Draw| Repair::CutShort { k: d.scaled(60) };
+    let (spaces, mut is_first, mut steps) = (run.spaces.len() as u64, true, Vec::new());
+    for step in std::mem::take(&mut run.steps) {
+        let Step::Boot(mut boot) = step else {
+            steps.push(step);
+            continue;
+        };
+        if !std::mem::take(&mut is_first) && d.chance(1, 2) {
+            boot.damage = vec![Damage { space: d.below(spaces) as u16, what: d.pick(&kinds) }];
+            for _ in 0..d.below(3) {
+                let how = if d.chance(2, 3) { How::Power } else { How::Kill };
+                let end = End::Crash { at: At::Io(u64::MAX), how };
+                let damage = std::mem::take(&mut boot.damage);
+                let repair = cut_short(&mut d);
+                let opening = Opening::RecoverAll;
+                steps.push(Step::Boot(Boot { end, opening, damage, junk: Vec::new(), repair }));
+            }
+        }
+        boot.repair = match d.below(6) {
+            0 => Repair::Never,
+            1 if boot.end != End::Close => cut_short(&mut d),
+            _ => Repair::Ordered,
+        };
+        steps.push(Step::Boot(boot));
     }
     run.steps = steps;
 }
@@ -293,6 +338,7 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
         opening: Opening::Lazily,
         damage: Vec::new(),
         junk: Vec::new(),
+        repair: Repair::Never,
     }));
     run.steps.push(Step::Window { after_us: 0, errors: Errors::Rest });
     // Creations share the root, whose syncs take turns: later ones would pass on how long those of others take.
@@ -309,6 +355,7 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
             opening: Opening::Lazily,
             damage: Vec::new(),
             junk: Vec::new(),
+            repair: Repair::Never,
         }));
         clients(&mut d, &mut swarm, &mut run, 90);
     }
@@ -573,7 +620,13 @@ fn act_of(d: &mut Draw, swarm: &mut Swarm, run: &mut Run, ops: u64, act: u64, cl
         _ => d.within(1, ops * 12 + 40 * n),
     };
     let end = if closes { End::Close } else { End::Crash { at: At::Io(io), how } };
-    let boot = Boot { end, opening: opening(d), damage: damage(d, swarm, n, act), junk: junk(d, n, act) };
+    let boot = Boot {
+        end,
+        opening: opening(d),
+        damage: damage(d, swarm, n, act),
+        junk: junk(d, n, act),
+        repair: Repair::Never,
+    };
     run.steps.push(Step::Boot(boot));
     for _ in 0..d.below(4) {
         let errors = if d.chance(1, 2) { Errors::Strike } else { Errors::Rest };
@@ -621,7 +674,13 @@ fn nested(d: &mut Draw, run: &mut Run) {
     for _ in 0..d.within(1, 3) {
         let how = if d.chance(2, 3) { How::Power } else { How::Kill };
         let end = End::Crash { at: At::Io(d.within(1, 12 + 25 * n)), how };
-        let boot = Boot { end, opening: Opening::RecoverAll, damage: Vec::new(), junk: Vec::new() };
+        let boot = Boot {
+            end,
+            opening: Opening::RecoverAll,
+            damage: Vec::new(),
+            junk: Vec::new(),
+            repair: Repair::Never,
+        };
         run.steps.push(Step::Boot(boot));
     }
 }

@@ -1,18 +1,20 @@
 //! Executes a run: boots, crashes, and at the end a quiet phase in which everything must work again.
 use crate::adapter::{Boot, simulate};
 use crate::client::{Client, deletion};
+use crate::damage;
 use crate::failure::{Failure, Guarantee};
 use crate::manifests;
 use crate::model::{Existence, Harm};
-use crate::plan::{self, At, DamageKind, End, Errors, How, Junk, Op, Opening, Run, Step};
+use crate::plan::{self, At, End, Errors, How, Junk, Op, Opening, Repair, Run, Step};
 use crate::probe::{Probe, Probes};
+use crate::repair::{self, Others};
 use crate::story::{Doing, Story};
 use crate::work::Work;
 use bulkhead::env::{Env, IoOp, Owner};
 use bulkhead::{Engine, ErrorKind, RecoveryStatus, SpaceState};
 use bulkhead_fault_injection::decide::mix;
 use bulkhead_fault_injection::{
-    CrashPoint, Decision, DiskOptions, FaultKind, Latency, Released, Rot, Tally, TreeKind, View, World,
+    CrashPoint, Decision, DiskOptions, FaultKind, Latency, Released, Tally, TreeKind, View, World,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,6 +36,7 @@ pub struct Report {
     pub power_acknowledged: u64,
     pub lost: u64,
     pub deletions: u64,
+    pub repairs: u64,
     pub overlapping: u64,
     pub probes: Probes,
     pub tallies: BTreeMap<FaultKind, Tally>,
@@ -127,6 +130,7 @@ impl Execution {
             power_acknowledged: shared.power_acknowledged,
             lost,
             deletions: shared.deletions,
+            repairs: shared.repairs,
             overlapping: shared.overlapping,
             probes: shared.probes,
             tallies: story.world.tallies(),
@@ -148,6 +152,7 @@ impl Execution {
         let story = self.story.clone();
         let world = &story.world;
         story.shared().is_quiet = true;
+        let repair = self.last_word();
         world.set_faults(&bulkhead_fault_injection::FaultPlan::crashes_only());
         if self.last.is_none() {
             world.crash_now();
@@ -162,7 +167,8 @@ impl Execution {
         let look: Vec<Step> = (0..story.len()).map(|i| get(i as u16)).collect();
         let crash = End::Crash { at: At::Micros(BOOT_LIMIT), how: How::Power };
         for (end, steps) in [(crash, &steps), (End::Close, &look), (End::Close, &look)] {
-            let boot = plan::Boot { end, opening: Opening::RecoverAll, damage: Vec::new(), junk: Vec::new() };
+            let (damage, junk) = (Vec::new(), Vec::new());
+            let boot = plan::Boot { end, opening: Opening::RecoverAll, damage, junk, repair };
             self.boot(&boot, steps).await;
             // Unless a disk that cannot be read explains why it does not open at all: the opener has looked.
             let is_open = story.shared().is_open;
@@ -177,6 +183,12 @@ impl Execution {
         if is_open && let Err(failure) = deletion::nothing_is_left(&story) {
             story.fail(failure);
         }
+    }
+
+    /// In runs where anybody repairs anything, what is left is repaired in peace.
+    fn last_word(&self) -> Repair {
+        let repairs = |(boot, _): (&plan::Boot, &[Step])| boot.repair != Repair::Never;
+        if self.story.run.boots().any(repairs) { Repair::Ordered } else { Repair::Never }
     }
 
     fn all_serve(&self) {
@@ -250,6 +262,7 @@ impl Execution {
             if (0..story.len()).any(|i| story.model(i).pending > 0) {
                 story.hit(Probe::CrashInDeletion);
             }
+            repair::notice_crash(&story);
         }
         self.last = (boot.end != End::Close).then_some(how);
         self.end(machine, how).await;
@@ -303,6 +316,7 @@ impl Execution {
         {
             let mut shared = story.shared();
             (shared.running, shared.is_open, shared.troubled) = (0, false, false);
+            shared.repair = boot.repair;
         }
         for i in 0..story.len() {
             story.model(i).begin_boot();
@@ -312,58 +326,10 @@ impl Execution {
             _ => Errors::Strike,
         };
         set_errors(story, first);
-        self.damage(boot);
+        damage::damage(story, boot);
         self.litter(boot);
         if self.last.is_some() && story.len() <= 8 {
             self.look_at_leftovers();
-        }
-    }
-
-    fn damage(&self, boot: &plan::Boot) {
-        let story = &self.story;
-        for damage in &boot.damage {
-            let mut model = story.model(usize::from(damage.space));
-            if model.harm != Harm::None {
-                continue;
-            }
-            let prefix = format!("{ROOT}/{}/", model.id.dir_name());
-            let world = &story.world;
-            let inside = |path: &str| path.starts_with(&prefix);
-            let owner = model.owner.0;
-            let harmed = match damage.what {
-                DamageKind::Dies => world.rot_as(owner, inside, Some(Rot::Dead)).map(|_| Harm::Dead),
-                // One sector only, where a seal proves what that sector held.
-                DamageKind::Rots if model.sealed => {
-                    let log = |path: &str| inside(path) && path.contains("/wal/");
-                    world.rot_as(owner, log, Some(Rot::Zero)).map(|_| Harm::Rotten)
-                }
-                DamageKind::Rots => world.rot(owner, inside).map(|_| Harm::Rotten),
-                DamageKind::GoesAstray => {
-                    let other = story.run.spaces[(usize::from(damage.space) + 1) % story.len()].dir_name();
-                    self.goes_astray(&format!("{ROOT}/{other}/"), &prefix).then_some(Harm::Rotten)
-                }
-            };
-            if let Some(harm) = harmed {
-                model.harm = harm;
-                model.sealed_when_harmed = model.sealed && damage.what == DamageKind::Rots;
-            }
-        }
-    }
-
-    /// Puts the bytes of one space's newest segment into that of another. False where either has none.
-    fn goes_astray(&self, from: &str, to: &str) -> bool {
-        let tree = self.story.world.tree(View::Seen);
-        let newest = |prefix: &str| {
-            let of =
-                tree.iter().filter(|e| e.path.starts_with(prefix) && e.path.ends_with(".wal") && e.len > 0);
-            of.map(|e| e.path.clone()).rfind(|path| !path.ends_with("-copy.wal"))
-        };
-        match (newest(from), newest(to)) {
-            (Some(from), Some(to)) if from != to => {
-                self.story.world.misdirect(&from, &to);
-                true
-            }
-            _ => false,
         }
     }
 
@@ -605,6 +571,7 @@ async fn recover_all(story: &Story, engine: &Engine) -> Result<(), Failure> {
             RecoveryStatus::Corrupt | RecoveryStatus::Failed => {
                 if let Err(e) = engine.space(&report.id).await {
                     story.judge(i, Doing::Opening, &e)?;
+                    repair::order(story, engine, i, Others::None, &e).await?;
                 }
             }
         }

@@ -16,6 +16,8 @@ pub mod adapter;
 #[cfg(madsim)]
 pub mod client;
 #[cfg(madsim)]
+pub mod damage;
+#[cfg(madsim)]
 pub mod draw;
 #[cfg(madsim)]
 pub mod execute;
@@ -35,6 +37,8 @@ pub mod mutants;
 pub mod plan;
 #[cfg(madsim)]
 pub mod probe;
+#[cfg(madsim)]
+pub mod repair;
 #[cfg(madsim)]
 pub mod repro;
 #[cfg(madsim)]

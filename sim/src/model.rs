@@ -108,6 +108,16 @@ pub struct Model {
     pub sealed: bool,
     /// The harm was done while it was sealed, to one sector only.
     pub sealed_when_harmed: bool,
+    /// The last commit in front of all that was damaged: whatever is lost, it is behind that.
+    pub front: u64,
+    /// The damage is of a kind that a repair must be able to mend.
+    pub mends: bool,
+    /// The last commit that a repair promised to keep, which was ordered and of which nobody knows whether it took place.
+    pub planned: Option<u64>,
+    /// Repairs under way.
+    pub repairing: u32,
+    /// Boots in a row that ended in a repair.
+    pub cut_short: u32,
     /// The present opening's handle.
     pub handle: Option<Space>,
     /// Counts the openings observed.
@@ -166,6 +176,11 @@ impl Model {
             harm: Harm::None,
             sealed: false,
             sealed_when_harmed: false,
+            front: u64::MAX,
+            mends: false,
+            planned: None,
+            repairing: 0,
+            cut_short: 0,
             handle: None,
             opening: 0,
             views: BTreeMap::new(),
@@ -285,12 +300,7 @@ impl Model {
             let what = format!("recovered up to {}, which is no commit that can be there", Lsn::from_raw(k));
             return Err(self.failure(Guarantee::G2Prefix, what));
         }
-        let bound = match struck {
-            _ if self.harm == Harm::Rotten && self.sealed_when_harmed => self.power,
-            _ if self.harm == Harm::Rotten => self.proven(),
-            Struck::No => self.process,
-            Struck::Yes => self.power,
-        };
+        let bound = self.bound(struck);
         if k < bound {
             let (k, bound) = (Lsn::from_raw(k), Lsn::from_raw(bound));
             return Err(self.failure(
@@ -298,6 +308,12 @@ impl Model {
                 format!("recovered up to {k} only, but {bound} had to survive"),
             ));
         }
+        if let Some(planned) = self.planned.filter(|planned| k > *planned) {
+            let (k, planned) = (Lsn::from_raw(k), Lsn::from_raw(planned));
+            let what = format!("recovered up to {k}, and a repair was ordered that keeps {planned}");
+            return Err(self.failure(Guarantee::G4Honesty, what));
+        }
+        let promised = self.power;
         let kept = self.commits.partition_point(|c| c.lsn <= k);
         let gone: Vec<u64> = self.commits.drain(kept..).map(|c| c.lsn).collect();
         self.gone.extend(gone.iter().rev().take(4));
@@ -306,8 +322,64 @@ impl Model {
         }
         (self.last, self.power, self.process) = (k, k, k);
         self.story = mix(mix(self.story, k), gone.len() as u64);
-        self.lost += gone.len() as u64;
+        self.lost += gone.iter().filter(|lsn| **lsn > promised).count() as u64;
+        if self.planned.take().is_some() && (self.mends || self.harm == Harm::None) {
+            self.mended();
+        }
         Ok(gone.len() as u64)
+    }
+
+    /// What an opening has to find at least.
+    #[must_use]
+    pub fn bound(&self, struck: Struck) -> u64 {
+        let usual = match struck {
+            Struck::No => self.process,
+            Struck::Yes => self.power,
+        };
+        match self.harm {
+            Harm::None | Harm::Dead => usual,
+            // It opens only if it shows all of it, or if somebody agreed to go on without.
+            Harm::Rotten if self.sealed_when_harmed && self.planned.is_none() => self.power,
+            Harm::Rotten if self.planned.is_some() => usual.min(self.front),
+            Harm::Rotten => usual.min(self.front).max(self.proven()),
+        }
+    }
+
+    /// What was damaged no longer counts.
+    fn mended(&mut self) {
+        (self.harm, self.front, self.mends) = (Harm::None, u64::MAX, false);
+        (self.sealed, self.sealed_when_harmed) = (false, false);
+        self.cut_short = 0;
+    }
+
+    /// A repair that keeps everything up to `kept` is planned, and says that commits up to `lost` were durable and will be lost.
+    ///
+    /// # Errors
+    /// It would cost more than what was damaged, or what it says cannot be.
+    pub fn planned(&self, kept: Lsn, lost: Option<Lsn>, struck: Struck) -> Result<(), Failure> {
+        let wrong = |what: String| Err(self.failure(Guarantee::G4Honesty, what));
+        let is_commit = |lsn: Lsn| self.commits.binary_search_by_key(&lsn.raw(), |c| c.lsn).is_ok();
+        let bound = Lsn::from_raw(self.bound_of_repair(struck));
+        if kept != Lsn::ZERO && !is_commit(kept) {
+            return wrong(format!("a repair would keep {kept}, which is no commit that can be there"));
+        }
+        if kept < bound {
+            return wrong(format!("a repair would keep {kept} only, but nothing up to {bound} was damaged"));
+        }
+        match lost {
+            Some(lost) if lost <= kept || !is_commit(lost) => {
+                wrong(format!("a repair that keeps {kept} says that it loses {lost}"))
+            }
+            Some(lost) if self.harm == Harm::None => {
+                wrong(format!("a repair says that it loses {lost}, and nothing was damaged"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn bound_of_repair(&self, struck: Struck) -> u64 {
+        let usual = if struck == Struck::No { self.process } else { self.power };
+        usual.min(self.front)
     }
 
     /// What must survive one rotten sector: what some frame proves that the rot cannot have hit as well. Commits of one
@@ -322,7 +394,7 @@ impl Model {
     /// A machine starts: what was under way is not any more.
     pub fn begin_boot(&mut self) {
         self.unresolved |= std::mem::take(&mut self.pending) > 0;
-        (self.reopens, self.deletes) = (0, 0);
+        (self.reopens, self.deletes, self.repairing) = (0, 0, 0);
     }
 
     /// The space was deleted: nothing of it may ever be seen again (G8), and one of its id that is made later is empty.
@@ -332,7 +404,8 @@ impl Model {
         self.gone.clear();
         (self.newest, self.last, self.power, self.process) = (0, 0, 0, 0);
         self.in_tables = 0;
-        (self.sealed, self.sealed_when_harmed, self.harm) = (false, false, Harm::None);
+        self.mended();
+        self.planned = None;
         (self.existence, self.handle, self.unresolved) = (Existence::Never, None, false);
         self.generation += 1;
         self.tell(self.generation);

@@ -53,6 +53,9 @@ pub struct Boot {
     /// Damage done to bytes at rest before it starts.
     #[serde(default)]
     pub damage: Vec<Damage>,
+    /// What is done about spaces that cannot be opened.
+    #[serde(default)]
+    pub repair: Repair,
     /// Files that are not ours, put there before it starts.
     #[serde(default)]
     pub junk: Vec<Junk>,
@@ -114,6 +117,29 @@ pub enum DamageKind {
     /// The log's newest segment holds what the next space's newest segment holds, as after a write that went astray
     /// or a backup restored to the wrong place.
     GoesAstray,
+    /// Bytes of a sector of its log change.
+    RotsInLog,
+    /// Both copies of its identity are gone.
+    LosesIdentity,
+    /// All of its newest manifest is gone.
+    LosesManifest,
+    /// A segment that its manifest lists is missing (F20).
+    LosesSegment,
+    /// A table that its manifest names is missing.
+    LosesTable,
+}
+
+/// What somebody does about a space that cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repair {
+    /// It is left as it is.
+    #[default]
+    Never,
+    /// It is repaired, and used from then on.
+    Ordered,
+    /// It is repaired, and the machine crashes at the space's k-th I/O operation after the order.
+    CutShort { k: u64 },
 }
 
 /// Where something that is not ours lies (F21).

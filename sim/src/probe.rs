@@ -122,6 +122,22 @@ probes! {
     DeletedTold = "told of the deletion";
     /// A deletion failed.
     DeletionFailed = "deletion failed";
+    /// A space was repaired and opened.
+    Repaired = "repaired";
+    /// It lost commits by that which had been promised.
+    RepairedWithLoss = "repair cost what was durable";
+    /// Its identity was made anew.
+    IdentityRebuilt = "identity rebuilt";
+    /// A machine stopped while a space was being repaired.
+    CrashInRepair = "crash in repair";
+    /// Two of them in a row.
+    CrashInRepairTwice = "crash in repair, twice";
+    /// A repair that a crash had cut short was found to have taken effect.
+    RepairFound = "repair cut short, yet done";
+    /// It had not, and the space was repaired then.
+    RepairedAnew = "repaired after a crash in repair";
+    /// Nothing that is there can mend a space.
+    BeyondRepair = "beyond repair";
     CorruptReported = "corruption reported";
     FailedReported = "failed opening reported";
     UnknownTold = "unknown outcome told";

@@ -1,7 +1,7 @@
 //! What all tasks of one run share: the world, the model of each space, and what is counted.
 use crate::failure::{Failure, Guarantee};
 use crate::model::{Existence, Harm, Made, Model, State, Struck};
-use crate::plan::{Run, key_bytes};
+use crate::plan::{Repair, Run, key_bytes};
 use crate::probe::{Probe, Probes};
 use crate::views::Kept;
 use crate::work::Work;
@@ -32,6 +32,10 @@ pub struct Shared {
     pub power_acknowledged: u64,
     /// Deletions of spaces that were acknowledged.
     pub deletions: u64,
+    /// Repairs of spaces that were answered Ok.
+    pub repairs: u64,
+    /// What this boot does about spaces that cannot be opened.
+    pub repair: Repair,
     /// Operations of other spaces since the first space's first error of this boot.
     pub overlapping: u64,
     pub troubled: bool,
@@ -221,6 +225,8 @@ impl Story {
             Some(SpaceState::Fenced(_) | SpaceState::Deleted) | None => {}
         }
         model.resolve(k, made);
+        // Found in the very opening of a repair, and no crash in between: it is counted where that was ordered.
+        let found = model.planned.is_some() && model.repairing == 0 && model.cut_short > 0;
         let struck = if strikes > model.strikes { Struck::Yes } else { Struck::No };
         model.recovered(k, struck)?;
         if handle.durable_lsn() != k || report.last_lsn != k {
@@ -262,6 +268,7 @@ impl Story {
             (tables > 0 && commits > 0, Probe::TablesAndLog),
             (range, Probe::RangeDeleteRecovered),
             (recreated, Probe::SpaceRecreated),
+            (found, Probe::RepairFound),
         ];
         probes.iter().filter(|(hit, _)| *hit).for_each(|(_, probe)| shared.probes.hit(*probe));
         Ok(result)

@@ -21,6 +21,8 @@ pub struct Summary {
     pub lost_unacknowledged: u64,
     /// Deletions of spaces that were acknowledged.
     pub deletions: u64,
+    /// Repairs of spaces that were answered Ok.
+    pub repairs: u64,
     /// Pairs that counted: the struck space had trouble while others did at least ten operations.
     pub isolation_pairs: u64,
     /// Runs executed twice with the same trace.
@@ -105,6 +107,7 @@ impl Summary {
         self.power_acknowledged += report.power_acknowledged;
         self.lost_unacknowledged += report.lost;
         self.deletions += report.deletions;
+        self.repairs += report.repairs;
         self.add_effects(report);
     }
 
@@ -131,6 +134,7 @@ impl Summary {
         self.power_acknowledged += other.power_acknowledged;
         self.lost_unacknowledged += other.lost_unacknowledged;
         self.deletions += other.deletions;
+        self.repairs += other.repairs;
         self.isolation_pairs += other.isolation_pairs;
         self.doubles += other.doubles;
         self.probes.add(&other.probes);
@@ -191,7 +195,7 @@ impl Summary {
         let drawn = self.faults.values().filter(|t| t.drawn > 0).count();
         format!(
             "seeds={} ops={} ios={} crashes={} nested={} spaces_mean={:.1} spaces_max={} power_acked={} \
-             lost_unacked={} flushes={} merges={} moves={} promotions={} deletions={} faults={effective}/{drawn} iso_pairs={} probes={}/{} violations={} secs={:.1} config={}",
+             lost_unacked={} flushes={} merges={} moves={} promotions={} deletions={} repairs={} faults={effective}/{drawn} iso_pairs={} probes={}/{} violations={} secs={:.1} config={}",
             self.seeds,
             self.operations,
             self.ios,
@@ -206,6 +210,7 @@ impl Summary {
             self.work.moves,
             self.work.promotions,
             self.deletions,
+            self.repairs,
             self.isolation_pairs,
             self.probes.reached(),
             Probe::ALL.len(),

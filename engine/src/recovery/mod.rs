@@ -60,11 +60,7 @@ pub(crate) async fn recover(
         }
         Err(error) => {
             let error = error.in_space(id);
-            report.status = match error.kind() {
-                ErrorKind::Corrupt => RecoveryStatus::Corrupt,
-                _ => RecoveryStatus::Failed,
-            };
-            report.error = Some(error.to_string());
+            report.fails(&error);
             tracing::error!(space = %id, error = %error, "space not opened");
             Err(Box::new(NotOpened { error, report }))
         }

@@ -7,7 +7,7 @@ use super::Dirs;
 use super::copy::copy_forward;
 use super::log::Log;
 use super::report::RecoveryReport;
-use super::{failed, open_dirs, open_space_dir, read_identity, read_log, read_manifest};
+use super::{failed, open_dirs, open_space_dir, read_identity, read_log, read_manifest, tables};
 use crate::context::Context;
 use crate::env::{Access, Dir, IoError, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
@@ -123,7 +123,16 @@ async fn look(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Seen> {
 
 /// Says what repair would do. Changes nothing.
 pub(crate) async fn plan(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<RepairPlan> {
-    look(root, id).await.map(|seen| seen.plan).map_err(|e| e.in_space(id))
+    let seen = look(root, id).await.map_err(|e| e.in_space(id))?;
+    // What a missing table held is known to nobody, and a log cut back is no help: what would be left opens no better.
+    let mut report = RecoveryReport::new(id);
+    tables::look(&seen.dirs, &seen.current.manifest.version, &mut report).await.map_err(|e| match e.kind() {
+        ErrorKind::Corrupt => e.in_space(id).advice(
+            "Repair cuts a log back, and cannot bring back a table: restore this space from a backup. Nothing was done.",
+        ),
+        _ => e.in_space(id),
+    })?;
+    Ok(seen.plan)
 }
 
 /// Reads what can be read. Changes nothing.

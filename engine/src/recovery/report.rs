@@ -1,4 +1,5 @@
 //! What recovery tells about one space.
+use crate::error::{Error, ErrorKind};
 use crate::ids::{Lsn, SpaceId};
 use serde::Serialize;
 
@@ -75,6 +76,15 @@ impl RecoveryReport {
             error: None,
             damage: None,
         }
+    }
+
+    /// The space was not opened.
+    pub(crate) fn fails(&mut self, error: &Error) {
+        self.status = match error.kind() {
+            ErrorKind::Corrupt => RecoveryStatus::Corrupt,
+            _ => RecoveryStatus::Failed,
+        };
+        self.error = Some(error.to_string());
     }
 }
 

@@ -176,8 +176,7 @@ impl Drop for SettleOnPanic {
             .in_space(&self.id)
             .advice("Report it; the other spaces go on.");
         let mut report = RecoveryReport::new(&self.id);
-        report.status = RecoveryStatus::Failed;
-        report.error = Some(error.to_string());
+        report.fails(&error);
         self.slot.settle(SlotState::Broken(error, Box::new(report)));
     }
 }
