@@ -362,7 +362,25 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
     range_deletes(&mut run);
     let mut without = run.clone();
     without.faults = FaultPlan::crashes_only();
+    repaired_beside_others(&mut run);
     (run, without)
+}
+
+/// In every second pair the first space is damaged and repaired while the others are at work.
+fn repaired_beside_others(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x150_2E9));
+    if !d.chance(1, 2) {
+        return;
+    }
+    let kinds = [DamageKind::RotsInLog, DamageKind::LosesSegment, DamageKind::LosesIdentity];
+    let boots = run.steps.iter_mut().filter_map(|step| match step {
+        Step::Boot(boot) => Some(boot),
+        _ => None,
+    });
+    for boot in boots.skip(1) {
+        boot.damage = vec![Damage { space: 0, what: d.pick(&kinds) }];
+        boot.repair = Repair::Ordered;
+    }
 }
 
 fn spaces(d: &mut Draw) -> Vec<SpaceId> {

@@ -6,7 +6,7 @@
 use crate::failure::{Failure, Guarantee};
 use crate::plan::{Stretch, lies_in};
 use bulkhead::env::Owner;
-use bulkhead::{Lsn, Space, SpaceId};
+use bulkhead::{Lsn, RepairPlan, Space, SpaceId};
 use bulkhead_fault_injection::decide::mix;
 use std::collections::BTreeMap;
 
@@ -330,18 +330,21 @@ impl Model {
     }
 
     /// What an opening has to find at least.
-    #[must_use]
-    pub fn bound(&self, struck: Struck) -> u64 {
-        let usual = match struck {
-            Struck::No => self.process,
-            Struck::Yes => self.power,
-        };
+    fn bound(&self, struck: Struck) -> u64 {
+        match self.planned {
+            // Somebody agreed to go on without what was damaged.
+            Some(_) => self.bound_of_repair(struck),
+            None => self.unplanned(struck),
+        }
+    }
+
+    /// What it has to find, or else to be refused.
+    fn unplanned(&self, struck: Struck) -> u64 {
+        let undamaged = self.bound_of_repair(struck);
         match self.harm {
-            Harm::None | Harm::Dead => usual,
-            // It opens only if it shows all of it, or if somebody agreed to go on without.
-            Harm::Rotten if self.sealed_when_harmed && self.planned.is_none() => self.power,
-            Harm::Rotten if self.planned.is_some() => usual.min(self.front),
-            Harm::Rotten => usual.min(self.front).max(self.proven()),
+            Harm::None | Harm::Dead => undamaged,
+            Harm::Rotten if self.sealed_when_harmed => self.power,
+            Harm::Rotten => undamaged.max(self.proven()),
         }
     }
 
@@ -352,11 +355,12 @@ impl Model {
         self.cut_short = 0;
     }
 
-    /// A repair that keeps everything up to `kept` is planned, and says that commits up to `lost` were durable and will be lost.
+    /// Looks at what a planned repair would keep, and at what it says to be lost.
     ///
     /// # Errors
-    /// It would cost more than what was damaged, or what it says cannot be.
-    pub fn planned(&self, kept: Lsn, lost: Option<Lsn>, struck: Struck) -> Result<(), Failure> {
+    /// It would cost more than what was damaged, or what it says cannot be, or it keeps quiet about a loss.
+    pub fn planned(&self, plan: &RepairPlan, struck: Struck) -> Result<(), Failure> {
+        let (kept, lost) = (plan.kept, plan.lost);
         let wrong = |what: String| Err(self.failure(Guarantee::G4Honesty, what));
         let is_commit = |lsn: Lsn| self.commits.binary_search_by_key(&lsn.raw(), |c| c.lsn).is_ok();
         let bound = Lsn::from_raw(self.bound_of_repair(struck));
@@ -366,6 +370,12 @@ impl Model {
         if kept < bound {
             return wrong(format!("a repair would keep {kept} only, but nothing up to {bound} was damaged"));
         }
+        if let Some(planned) = self.planned.filter(|planned| kept.raw() > *planned) {
+            let planned = Lsn::from_raw(planned);
+            return wrong(format!("a repair would keep {kept}, and one that was ordered keeps {planned}"));
+        }
+        // Of what an earlier order gave up nothing may be there any more.
+        let told = plan.damaged.is_some() || self.planned.is_some();
         match lost {
             Some(lost) if lost <= kept || !is_commit(lost) => {
                 wrong(format!("a repair that keeps {kept} says that it loses {lost}"))
@@ -373,10 +383,14 @@ impl Model {
             Some(lost) if self.harm == Harm::None => {
                 wrong(format!("a repair says that it loses {lost}, and nothing was damaged"))
             }
+            None if !told && kept.raw() < self.unplanned(struck) => {
+                wrong(format!("a repair that keeps {kept} says that nothing durable is lost"))
+            }
             _ => Ok(()),
         }
     }
 
+    /// What is promised and lies in front of all damage.
     fn bound_of_repair(&self, struck: Struck) -> u64 {
         let usual = if struck == Struck::No { self.process } else { self.power };
         usual.min(self.front)

@@ -50,7 +50,7 @@ pub async fn order(
         if moment(&model) != now {
             return Ok(());
         }
-        model.planned(plan.kept, plan.lost, struck)?;
+        model.planned(&plan, struck)?;
     }
     if !salvaged(story, engine, space, now, &plan).await? {
         return Ok(());

@@ -49,6 +49,7 @@ pub(super) async fn copy_forward(
     {
         let _ = file.sync().await;
     }
+    let repairs = ending.is_some();
     let mut edits = ending.unwrap_or_else(|| ending_edits(&current, &log, kept));
     edits.push(Edit::RaiseEpoch { last: log.last });
     edits.push(Edit::Durable { lsn: log.last });
@@ -79,6 +80,9 @@ pub(super) async fn copy_forward(
     let made = async {
         file.allocate(capacity).await?;
         file.write_at(0, bytes).await?;
+        if repairs && mutants::on("repair-copy-unsynced") {
+            return Ok(());
+        }
         file.sync().await
     };
     if let Err(e) = made.await {

@@ -175,6 +175,10 @@ async fn read_segments(
     }
     let damaged_at = links.iter().position(Result::is_err);
     let links: Vec<Option<Link>> = links.iter().map(|l| l.as_ref().ok().copied().flatten()).collect();
+    // Ends that are written down were durable, whether or not what they end can be read.
+    let told = links.iter().flatten().map(|link| link.last);
+    let listed = version.segments.iter().filter_map(|s| s.end).map(|end| end.last);
+    log.claimed = told.chain(listed).fold(log.claimed, Lsn::max);
     // The chain ends in the last segment that has a link.
     let chained = links.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
     let ends: Vec<Result<Option<SegmentEnd>, Trouble>> = (version.segments.iter().zip(&ids).enumerate())

@@ -30,7 +30,7 @@ use crate::identity::{IDENTITY_LEN, Identity};
 use crate::ids::{Generation, SpaceId, SpaceUid};
 use crate::limits::MANIFEST_MAX;
 use crate::manifest::{Current, Edit, ManifestName, SegmentEnd, decode};
-use crate::paths::{SPACE_FILE, WAL_DIR};
+use crate::paths::{QUARANTINE_DIR, SPACE_FILE, WAL_DIR};
 use cases::Verdict;
 use log::{Log, Unreadable};
 use std::sync::Arc;
@@ -76,7 +76,11 @@ async fn open(
     let root = root.as_owner(Owner::of(id));
     let space = open_space_dir(&root, id).await?;
     let identity = read_identity(&space, id).await?;
-    let current = read_manifest(&space, id, Some(identity.uid)).await?;
+    let (current, past) = read_manifest(&space, id, Some(identity.uid)).await?;
+    if past == Past::Repaired && !crate::mutants::on("repair-believed-unsynced") {
+        // SPACE may be seen by the name that a repair gave it and that is not durable, if that was cut short there.
+        space.sync().await.map_err(failed("the space's directory could not be synced"))?;
+    }
     let dirs = open_dirs(space).await?;
     report.tables = current.manifest.version.tables.count() as u64;
     tables::look(&dirs, &current.manifest.version, report).await?;
@@ -228,20 +232,27 @@ pub(crate) async fn uid_of(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Option<S
         Ok(identity) => Ok(Some(identity.uid)),
         Err(unread) => {
             // What the manifest says counts even where SPACE could not be read.
-            let said =
-                read_manifest(&space, id, None).await.map(|m| Some(m.manifest.identity.uid)).or_else(read)?;
+            let said = read_manifest(&space, id, None).await;
+            let said = said.map(|(current, _)| Some(current.manifest.identity.uid)).or_else(read)?;
             said.map_or_else(|| read(unread), |uid| Ok(Some(uid)))
         }
     }
 }
 
+/// Whether anybody ever ordered a repair that set something aside or rebuilt the identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Past {
+    Untouched,
+    Repaired,
+}
+
 /// The manifest in effect: the highest that verifies.
-async fn read_manifest(space: &Arc<dyn Dir>, id: &SpaceId, uid: Option<SpaceUid>) -> Result<Current> {
+async fn read_manifest(space: &Arc<dyn Dir>, id: &SpaceId, uid: Option<SpaceUid>) -> Result<(Current, Past)> {
     let failed = failed("the manifest could not be read");
-    let names: Vec<String> = space
-        .list()
-        .await
-        .map_err(&failed)?
+    let entries = space.list().await.map_err(&failed)?;
+    let repaired = entries.iter().any(|e| e.kind == EntryKind::Dir && e.name == QUARANTINE_DIR);
+    let past = if repaired { Past::Repaired } else { Past::Untouched };
+    let names: Vec<String> = entries
         .into_iter()
         .filter(|e| e.kind == EntryKind::File)
         .filter_map(|e| e.name.into_string().ok())
@@ -255,7 +266,7 @@ async fn read_manifest(space: &Arc<dyn Dir>, id: &SpaceId, uid: Option<SpaceUid>
         let bytes = file.read_at(0, vec![0; len as usize]).await.map_err(&failed)?;
         if let Some(manifest) = decode(&bytes, *name, uid).filter(|m| m.identity.id == *id) {
             let stale = manifests.iter().filter(|m| *m != name).map(ManifestName::file_name).collect();
-            return Ok(Current { manifest, highest, stale });
+            return Ok((Current { manifest, highest, stale }, past));
         }
     }
     Err(Error::new(ErrorKind::Failed, format!("none of {} manifests verifies", manifests.len()))

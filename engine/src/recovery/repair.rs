@@ -6,7 +6,7 @@
 use super::Dirs;
 use super::copy::copy_forward;
 use super::log::Log;
-use super::report::RecoveryReport;
+use super::report::{Damage, RecoveryReport};
 use super::{failed, open_dirs, open_space_dir, read_identity, read_log, read_manifest, tables};
 use crate::context::Context;
 use crate::env::{Access, Dir, IoError, Owner};
@@ -15,6 +15,7 @@ use crate::ids::{FileUid, Lsn, SpaceId};
 use crate::limits::SEGMENT_HARD_MAX;
 use crate::manifest::{Current, Edit, SegmentEnd, Version};
 use crate::memtable::Memtable;
+use crate::mutants;
 use crate::paths::{QUARANTINE_DIR, SPACE_FILE, WAL_DIR};
 use crate::wal::scan::Stop;
 use crate::wal::segment::SegmentId;
@@ -34,6 +35,8 @@ pub struct RepairPlan {
     pub commits: u64,
     /// At least the commits behind `kept` and up to here were durable and are lost; `None` if none is known to be.
     pub lost: Option<Lsn>,
+    /// Where the log is damaged, or a file of it missing: nobody knows what else was there.
+    pub damaged: Option<Damage>,
     /// Files that are copied to `quarantine/` before they lose bytes, relative to the space's directory.
     pub set_aside: Vec<String>,
     /// The identity file is rebuilt from the manifest.
@@ -50,6 +53,12 @@ impl std::fmt::Display for RepairPlan {
                 write!(f, "; LOSES the commits behind it, at least up to LSN {lost}, which were durable")?
             }
             None => write!(f, "; no durable commit is known to be lost")?,
+        }
+        if let Some(Damage { file, offset }) = &self.damaged {
+            write!(
+                f,
+                "; LOSES what {file} held from byte {offset} on, and all behind it, whatever that was"
+            )?;
         }
         if !self.set_aside.is_empty() {
             write!(f, "; copies to {QUARANTINE_DIR}/: {}", self.set_aside.join(", "))?;
@@ -88,7 +97,7 @@ async fn look(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Seen> {
         Err(e) if e.io_error().is_none() => None,
         Err(e) => return Err(e),
     };
-    let current = read_manifest(&space, id, identity.as_ref().map(|i| i.uid)).await?;
+    let (current, _) = read_manifest(&space, id, identity.as_ref().map(|i| i.uid)).await?;
     let dirs = open_dirs(space).await?;
     let mut report = RecoveryReport::new(id);
     let log = read_log(&dirs, &current, &mut report).await?;
@@ -114,6 +123,7 @@ async fn look(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Seen> {
         kept: log.last,
         commits: report.commits,
         lost: (log.claimed > log.last).then_some(log.claimed),
+        damaged: log.damage.as_ref().map(|(damage, _)| damage.clone()),
         set_aside,
         rebuilds_identity: identity.is_none(),
         seen: current.manifest.name.file,
@@ -152,7 +162,9 @@ pub(crate) async fn repair(context: &Arc<Context>, root: &Arc<dyn Dir>, ordered:
             .advice("Plan the repair again and look at what it would lose; nothing was done."));
     }
     let done = async {
-        quarantine(&dirs.space, &plan.set_aside).await?;
+        if plan.rebuilds_identity || !plan.set_aside.is_empty() {
+            quarantine(&dirs.space, &plan.set_aside).await?;
+        }
         if plan.rebuilds_identity {
             rebuild_identity(&dirs.space, &current).await?;
         }
@@ -172,13 +184,17 @@ pub(crate) async fn repair(context: &Arc<Context>, root: &Arc<dyn Dir>, ordered:
 /// The edits that make the readable prefix the whole of the log.
 fn cut_back(current: &Current, log: &Log) -> Vec<Edit> {
     let mut edits: Vec<Edit> = log.unused.iter().map(|s| Edit::Drop { file: s.file }).collect();
+    if mutants::on("repair-keeps-behind-gap") {
+        edits.clear();
+    }
     if let Some((id, end)) = log.before_tail {
         edits.push(Edit::End { file: id.file, end });
     }
     let mut cut = None;
     if let Some(tail) = &log.tail {
         let end = log.proven;
-        if tail.scanned.link.is_some_and(|l| end.last > l.last) {
+        let keeps = tail.scanned.link.is_some_and(|l| end.last > l.last);
+        if keeps && !mutants::on("repair-cuts-whole-segment") {
             cut = Some((tail.id.file, SegmentEnd { len: end.offset, last: end.last, chain: end.chain }));
         } else {
             edits.push(Edit::Drop { file: tail.id.file });
@@ -190,11 +206,9 @@ fn cut_back(current: &Current, log: &Log) -> Vec<Edit> {
 }
 
 /// Copies files to `quarantine/` and makes the copies durable. A copy that is there already is a former try's: it gets
-/// a further name, and nothing in there is ever removed.
+/// a further name, and nothing in there is ever removed. The directory itself tells openings that this space was
+/// repaired, and that names in it may not be durable.
 async fn quarantine(space: &Arc<dyn Dir>, names: &[String]) -> std::result::Result<(), IoError> {
-    if names.is_empty() {
-        return Ok(());
-    }
     if let Err(e) = space.make_dir(QUARANTINE_DIR).await
         && e.kind != crate::env::IoErrorKind::AlreadyExists
     {
@@ -231,7 +245,9 @@ async fn rebuild_identity(space: &Arc<dyn Dir>, current: &Current) -> std::resul
     absent(space.remove(SPACE_REBUILT).await)?;
     let file = space.create(SPACE_REBUILT).await?;
     file.write_at(0, current.manifest.identity.encode()).await?;
-    file.sync().await?;
+    if !mutants::on("identity-rebuilt-unsynced") {
+        file.sync().await?;
+    }
     absent(space.remove(SPACE_FILE).await)?;
     space.rename(SPACE_REBUILT, SPACE_FILE).await?;
     space.sync().await

@@ -6,7 +6,7 @@ use super::handle::Space;
 use super::incarnation::Incarnation;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{Lsn, SpaceId};
-use crate::recovery::{RecoveryReport, RecoveryStatus};
+use crate::recovery::RecoveryReport;
 use crate::sync::Mutex;
 use crate::wal::waiters::{WaiterKey, Waiters};
 use dashmap::DashMap;
