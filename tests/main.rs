@@ -8,6 +8,7 @@ mod multi_space_persistence;
 mod multi_space_persistence_damage;
 mod multi_space_persistence_faults;
 mod promotion;
+mod simulated_repair;
 mod simulation;
 mod snapshots;
 mod tidy;

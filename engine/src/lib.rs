@@ -43,6 +43,7 @@ mod root;
 pub mod space;
 mod sync;
 pub mod table;
+mod twice;
 pub mod wal;
 pub mod work;
 

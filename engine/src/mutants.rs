@@ -104,6 +104,7 @@ pub const ALL: &[(&str, &str)] = &[
         "a deletion does not wait for the last job and I/O of the opening that it ends",
     ),
     ("ticket-answered-after-reopen", "a ticket of a fenced opening is answered Ok once another one followed"),
+    ("one-copy-lost-is-both", "a file of two copies is not read if a sector of either cannot be"),
     (
         "engine-file-trusted",
         "`.engine` is believed although the process that wrote it may never have synced it",

@@ -6,6 +6,7 @@ use crate::ids::{FileUid, SpaceId, SpaceUid};
 use crate::limits::PAGE;
 use crate::manifest::ManifestName;
 use crate::paths::{ENGINE_FILE, LOCK_FILE, SPACE_FILE, WAL_DIR, is_creating_name, is_deleted_name};
+use crate::twice;
 use std::sync::Arc;
 
 /// An entry of a data root that is no space, and why it was left alone.
@@ -164,7 +165,13 @@ fn is_of_a_newer_release(file: &[u8]) -> bool {
 /// again then, with the same uid if it has one.
 pub(crate) async fn identify(env: &Arc<dyn Env>, root: &Arc<dyn Dir>, has_spaces: bool) -> Result<()> {
     let existing = match root.open(ENGINE_FILE, Access::ReadRaw).await {
-        Ok(file) => Some(file.read_at(0, vec![0; 2 * PAGE]).await.map_err(failed)?),
+        Ok(file) => {
+            let read = twice::read(&file, 2 * PAGE).await.map_err(failed)?;
+            match read.lost {
+                Some(e) if decode_engine_file(&read.bytes).is_none() => return Err(failed(e)),
+                _ => Some(read.bytes),
+            }
+        }
         Err(e) if e.is_not_found() => None,
         Err(e) => return Err(failed(e)),
     };

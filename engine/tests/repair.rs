@@ -232,3 +232,61 @@ async fn a_last_segment_that_was_cut_short_is_damage_wherever_the_cut_is() {
     assert_eq!(alpha.get("k").await.unwrap().unwrap().to_vec(), b"v");
     engine.close().await.unwrap();
 }
+
+/// Broke: a repair said that nothing would be lost, cut the log back, and left the space as shut as it had been.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_missing_table_leaves_is_not_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let tiers = bulkhead::TierOptions { memtable_bytes: 1024, ..Default::default() };
+    let env = OsEnv::new(tokio::runtime::Handle::current(), OsOptions::default());
+    let engine = Engine::open(env, dir.path(), Options { tiers, ..Options::default() }).await.unwrap();
+    let space = engine.create_space(&id("alpha")).await.unwrap();
+    let hot = dir.path().join("alpha/hot");
+    let table = || Some(std::fs::read_dir(&hot).ok()?.next()?.unwrap().path());
+    while table().is_none() {
+        space.put("k", vec![1; 700]).await.unwrap();
+    }
+    space.compact().await.unwrap();
+    engine.close().await.unwrap();
+    let tiers = ["hot", "warm", "cold"].map(|tier| dir.path().join("alpha").join(tier));
+    let tables = tiers.iter().filter_map(|tier| std::fs::read_dir(tier).ok()).flatten();
+    tables.for_each(|table| std::fs::remove_file(table.unwrap().path()).unwrap());
+    let names = || {
+        let all = std::fs::read_dir(dir.path().join("alpha")).unwrap();
+        let mut all: Vec<_> = all.map(|entry| entry.unwrap().file_name()).collect();
+        all.sort();
+        all
+    };
+    let before = names();
+    let engine = open(dir.path()).await;
+    assert_eq!(engine.space(&id("alpha")).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let refused = engine.repair_plan(&id("alpha")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    assert!(refused.to_string().contains("backup"), "{refused}");
+    engine.close().await.unwrap();
+    assert_eq!(names(), before, "nothing was touched");
+}
+
+/// Broke: the plan said nothing of a file whose content nobody knows; and who merely opened the space was told that
+/// another one's order was out of date.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_out_of_date_concerns_nobody_else() {
+    let dir = filled().await;
+    let files = segments(dir.path());
+    damage(&files[1], 100);
+    let engine = open(dir.path()).await;
+    let stale = engine.repair_plan(&id("alpha")).await.unwrap();
+    let place = stale.damaged.clone().unwrap();
+    assert_eq!(dir.path().join("alpha").join(place.file), files[1]);
+    assert!(stale.to_string().contains("LOSES what wal/"), "{stale}");
+    assert!(stale.lost.unwrap() > stale.kept, "later segments tell how far the log was durable: {stale}");
+    assert_eq!(engine.space(&id("alpha")).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    damage(&files[0], 4096 + 80 + 3 * 1024 + 100);
+    let refused = engine.repair(&stale).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Rejected(Rejected::State));
+    assert_eq!(engine.space(&id("alpha")).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let plan = engine.repair_plan(&id("alpha")).await.unwrap();
+    assert!(plan.kept < stale.kept, "{plan}");
+    engine.repair(&plan).await.unwrap();
+    engine.close().await.unwrap();
+}

@@ -2,9 +2,11 @@
 use crate::execute::ROOT;
 use crate::model::{Existence, Harm, Model};
 use crate::plan::{Boot, DamageKind};
+use crate::probe::Probe;
 use crate::story::Story;
 use bulkhead::limits::PAGE;
 use bulkhead::manifest::{Manifest, ManifestName, decode};
+use bulkhead::space::ENGINE_FILE;
 use bulkhead::wal::frame::{Frame, FrameKind, Place};
 use bulkhead::wal::segment::{SEGMENT_HEADER, claimed_id};
 use bulkhead_fault_injection::decide::mix;
@@ -22,6 +24,10 @@ pub fn damage(story: &Story, boot: &Boot) {
     let world = &story.world;
     for damage in &boot.damage {
         let mut model = story.model(usize::from(damage.space));
+        if damage.what == DamageKind::RootDies {
+            root_dies(story);
+            continue;
+        }
         if model.harm != Harm::None {
             continue;
         }
@@ -34,7 +40,15 @@ pub fn damage(story: &Story, boot: &Boot) {
         // One sector only, where a seal proves what that sector held.
         let proven = |world: &World| world.rot_as(owner, in_log, Some(Rot::Zero)).is_some();
         let hit = match damage.what {
-            DamageKind::Dies => world.rot_as(owner, inside, Some(Rot::Dead)).is_some(),
+            DamageKind::Dies => match world.rot_as(owner, inside, Some(Rot::Dead)) {
+                // One of two copies: that must not be noticed.
+                Some(dead) if holds_all_twice(&dead.path) && !model.scarred => {
+                    model.scarred = true;
+                    story.hit(Probe::CopyLost);
+                    false
+                }
+                dead => dead.is_some(),
+            },
             DamageKind::Rots | DamageKind::RotsInLog if model.sealed => proven(world),
             DamageKind::Rots => world.rot(owner, inside).is_some(),
             DamageKind::RotsInLog => world.rot(owner, in_log).is_some(),
@@ -44,6 +58,7 @@ pub fn damage(story: &Story, boot: &Boot) {
             }
             DamageKind::LosesIdentity => loses_identity(world, &model, &dir),
             DamageKind::LosesManifest => loses_manifest(world, &dir),
+            DamageKind::RootDies => false,
             DamageKind::LosesSegment | DamageKind::LosesTable => loses_file(world, &model, &dir, damage.what),
         };
         if hit {
@@ -55,9 +70,27 @@ pub fn damage(story: &Story, boot: &Boot) {
             model.front =
                 changed.iter().map(|(path, at)| in_front(&before[path], *at)).min().unwrap_or(u64::MAX);
             let mends = |path: &String| path.contains("/wal/") || path.ends_with("/SPACE");
-            model.mends = !dies && changed.keys().all(mends);
+            model.mends = !dies && !model.scarred && changed.keys().all(mends);
         }
     }
+}
+
+/// A sector dies of one copy in `.engine`, in a run always of the same copy.
+fn root_dies(story: &Story) {
+    let path = format!("{ROOT}/{ENGINE_FILE}");
+    let seed = story.run.seed;
+    // Its making may have been cut short.
+    let is_whole = story.world.read_file(&path, View::Seen).is_some_and(|bytes| bytes.len() == 2 * PAGE);
+    if is_whole && is_durable(&story.world, &path) {
+        let page = PAGE as u64 * (seed % 2);
+        let sector = mix(seed, story.world.now()) % (PAGE as u64 / SECTOR);
+        story.world.rot_at(&path, page + sector * SECTOR, Rot::Dead);
+        story.hit(Probe::RootCopyLost);
+    }
+}
+
+fn holds_all_twice(path: &str) -> bool {
+    path.ends_with("/SPACE") || path.contains("/MANIFEST-")
 }
 
 fn files(world: &World, prefix: &str) -> Files {

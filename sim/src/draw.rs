@@ -116,6 +116,7 @@ pub fn draw(seed: u64) -> Run {
     shutdowns(&mut run);
     names_in_doubt(&mut run);
     repairs(&mut run);
+    root_damage(&mut run);
     if !is_heated {
         own_tiers(&mut run);
     }
@@ -183,6 +184,21 @@ fn names_in_doubt(run: &mut Run) {
         }
     }
     run.steps = steps;
+}
+
+/// In one run of eight sectors of `.engine` die.
+fn root_damage(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x20_07D1E5));
+    if !d.chance(1, 8) {
+        return;
+    }
+    for step in run.steps.iter_mut().skip(1) {
+        if let Step::Boot(boot) = step
+            && d.chance(1, 2)
+        {
+            boot.damage.push(Damage { space: 0, what: DamageKind::RootDies });
+        }
+    }
 }
 
 /// In one run of four spaces are damaged in ways that keep them shut, and repaired: at once, or after crashes in repairs.

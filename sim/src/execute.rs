@@ -477,6 +477,14 @@ fn is_of_the_root(e: &bulkhead::Error) -> bool {
     e.path().is_none_or(|path| root.starts_with(path) || path.parent() == Some(root))
 }
 
+/// Whether errors of the disk explain why the root does not open. The engine alone reads and writes `.engine`.
+fn explains(story: &Story, e: &bulkhead::Error) -> bool {
+    match e.path().and_then(Path::file_name) {
+        Some(name) if name == bulkhead::space::ENGINE_FILE => story.is_struck(Owner::ENGINE.0),
+        _ => story.is_anybody_struck(),
+    }
+}
+
 /// Opens the engine, looks at what it lists and recovers, and lets the clients loose.
 async fn opener(
     story: Arc<Story>,
@@ -489,7 +497,7 @@ async fn opener(
         Ok(engine) => engine,
         // A directory whose sync failed refuses changes until the power is cut, whoever synced it. What is inside a
         // space is no reason.
-        Err(e) if story.is_anybody_struck() && e.space().is_none() && is_of_the_root(&e) => return Ok(()),
+        Err(e) if e.space().is_none() && is_of_the_root(&e) && explains(&story, &e) => return Ok(()),
         Err(e) => {
             let what = format!("the engine does not open, and nothing explains it: {e:?}");
             return Err(Failure::new(Guarantee::G9Liveness, what));

@@ -108,6 +108,8 @@ pub struct Model {
     pub sealed: bool,
     /// The harm was done while it was sealed, to one sector only.
     pub sealed_when_harmed: bool,
+    /// A copy of its identity or of a manifest may be lost: the next one may be the other one of them.
+    pub scarred: bool,
     /// The last commit in front of all that was damaged: whatever is lost, it is behind that.
     pub front: u64,
     /// The damage is of a kind that a repair must be able to mend.
@@ -176,6 +178,7 @@ impl Model {
             harm: Harm::None,
             sealed: false,
             sealed_when_harmed: false,
+            scarred: false,
             front: u64::MAX,
             mends: false,
             planned: None,
@@ -419,6 +422,7 @@ impl Model {
         (self.newest, self.last, self.power, self.process) = (0, 0, 0, 0);
         self.in_tables = 0;
         self.mended();
+        self.scarred = false;
         self.planned = None;
         (self.existence, self.handle, self.unresolved) = (Existence::Never, None, false);
         self.generation += 1;

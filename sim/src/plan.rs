@@ -127,6 +127,8 @@ pub enum DamageKind {
     LosesSegment,
     /// A table that its manifest names is missing.
     LosesTable,
+    /// A sector of one copy in `.engine` cannot be read any more, whatever space it is said of.
+    RootDies,
 }
 
 /// What somebody does about a space that cannot be opened.

@@ -138,6 +138,10 @@ probes! {
     RepairedAnew = "repaired after a crash in repair";
     /// Nothing that is there can mend a space.
     BeyondRepair = "beyond repair";
+    /// A sector died of one copy of a space's identity or manifest.
+    CopyLost = "a copy of two lost";
+    /// The same of the root's `.engine`.
+    RootCopyLost = "a copy of the root's identity lost";
     CorruptReported = "corruption reported";
     FailedReported = "failed opening reported";
     UnknownTold = "unknown outcome told";

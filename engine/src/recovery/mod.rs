@@ -31,6 +31,7 @@ use crate::ids::{Generation, SpaceId, SpaceUid};
 use crate::limits::MANIFEST_MAX;
 use crate::manifest::{Current, Edit, ManifestName, SegmentEnd, decode};
 use crate::paths::{QUARANTINE_DIR, SPACE_FILE, WAL_DIR};
+use crate::twice;
 use cases::Verdict;
 use log::{Log, Unreadable};
 use std::sync::Arc;
@@ -199,7 +200,7 @@ async fn read_identity(space: &Arc<dyn Dir>, id: &SpaceId) -> Result<Identity> {
     let path = space.path().join(SPACE_FILE);
     let read = async {
         let file = space.open(SPACE_FILE, Access::ReadStrict).await?;
-        file.read_at(0, vec![0; IDENTITY_LEN]).await
+        twice::read(&file, IDENTITY_LEN).await
     };
     let unverified = |what: &str| {
         Error::new(ErrorKind::Failed, what)
@@ -207,14 +208,17 @@ async fn read_identity(space: &Arc<dyn Dir>, id: &SpaceId) -> Result<Identity> {
             .expected(format!("the identity of space {id:?}"))
             .advice("Nothing was touched; repair can rebuild the file from a manifest.")
     };
-    let bytes = match read.await {
-        Ok(bytes) => bytes,
+    let unread = |e| Err(Error::io("the identity file could not be read", e).with_kind(ErrorKind::Failed));
+    let (bytes, lost) = match read.await {
+        Ok(read) => (read.bytes, read.lost),
         Err(e) if e.is_not_found() => return Err(unverified("the identity file is missing")),
-        Err(e) => {
-            return Err(Error::io("the identity file could not be read", e).with_kind(ErrorKind::Failed));
-        }
+        Err(e) => return unread(e),
     };
-    let identity = Identity::decode(&bytes).ok_or_else(|| unverified("the identity file does not verify"))?;
+    let identity = match (Identity::decode(&bytes), lost) {
+        (Some(identity), _) => identity,
+        (None, Some(e)) => return unread(e),
+        (None, None) => return Err(unverified("the identity file does not verify")),
+    };
     if identity.id != *id {
         return Err(unverified(&format!("the identity file is that of space {:?}", identity.id)));
     }
@@ -263,8 +267,12 @@ async fn read_manifest(space: &Arc<dyn Dir>, id: &SpaceId, uid: Option<SpaceUid>
     for name in manifests.iter().rev() {
         let file = space.open(&name.file_name(), Access::ReadRaw).await.map_err(&failed)?;
         let len = file.len().await.map_err(&failed)?.min(2 * MANIFEST_MAX as u64 + 1);
-        let bytes = file.read_at(0, vec![0; len as usize]).await.map_err(&failed)?;
-        if let Some(manifest) = decode(&bytes, *name, uid).filter(|m| m.identity.id == *id) {
+        let read = twice::read(&file, len as usize).await.map_err(&failed)?;
+        let manifest = decode(&read.bytes, *name, uid).filter(|m| m.identity.id == *id);
+        if let (None, Some(e)) = (&manifest, read.lost) {
+            return Err(failed(e));
+        }
+        if let Some(manifest) = manifest {
             let stale = manifests.iter().filter(|m| *m != name).map(ManifestName::file_name).collect();
             return Ok((Current { manifest, highest, stale }, past));
         }
