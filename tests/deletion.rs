@@ -8,7 +8,7 @@ use bulkhead::env::{IoErrorKind, IoOp};
 use bulkhead::{Durability, Engine, ErrorKind, Options, Rejected, SpaceState, TierOptions};
 use bulkhead_fault_injection::{DirProfile, FaultPlan};
 use bulkhead_sim::hunt::execute_alone;
-use bulkhead_sim::plan::{At, Boot, End, How, Op, Opening, Run, Step, Then, Wait};
+use bulkhead_sim::plan::{At, Boot, End, How, Op, Opening, Repair, Run, Step, Then, Wait};
 use bulkhead_sim::probe::{Probe, Probes};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 const EIO: i32 = 5;
 
 fn boot(end: End) -> Step {
-    Step::Boot(Boot { end, opening: Opening::Lazily, damage: Vec::new(), junk: Vec::new() })
+    let (damage, junk) = (Vec::new(), Vec::new());
+    Step::Boot(Boot { end, opening: Opening::Lazily, damage, junk, repair: Repair::Never })
 }
 
 /// Alpha is filled, deleted while its other client writes, and made anew; beta is written to all the time.

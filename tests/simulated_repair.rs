@@ -26,7 +26,7 @@ fn puts(space: u16, keys: std::ops::Range<u16>) -> impl Iterator<Item = Step> {
 /// Two spaces with durable commits, the log of the first one over several segments; closed in peace.
 fn filled(seed: u64) -> Run {
     let mut steps = vec![boot(End::Close, None, Repair::Never)];
-    steps.extend(puts(0, 0..40).chain(puts(1, 0..4)));
+    steps.extend(puts(0, 0..25).chain(puts(1, 0..4)));
     let options = Options { segment_first: 16 * 1024, segment_max: 16 * 1024, ..Options::default() };
     let spaces = ["alpha", "beta"].map(|id| SpaceId::new(id).unwrap()).into();
     Run { seed, profile: DirProfile::Posix, options, faults: FaultPlan::crashes_only(), spaces, steps }
@@ -41,8 +41,8 @@ fn passes(run: &Run, what: &str) -> Report {
 #[test]
 fn a_repair_cut_short_anywhere_leaves_the_space_repairable_or_repaired() {
     for kind in [DamageKind::RotsInLog, DamageKind::LosesSegment, DamageKind::LosesIdentity] {
-        let (mut crashes, mut found, mut anew, mut last) = (0, 0, 0, 0);
-        for k in 1..100 {
+        let (mut crashes, mut found, mut anew, mut last) = (0, 0, 0, None);
+        for k in 1..500 {
             let mut cut = 0;
             for (nth, how) in [How::Power, How::Kill].into_iter().enumerate() {
                 let mut run = filled(k * 2 + nth as u64);
@@ -59,12 +59,12 @@ fn a_repair_cut_short_anywhere_leaves_the_space_repairable_or_repaired() {
             }
             crashes += cut;
             if cut == 0 {
-                last = k;
+                last = Some(k);
                 break;
             }
         }
         assert!(crashes > 60 && found > 0 && anew > 0, "{kind:?}: {crashes} crashes, {found} {anew}");
-        assert!(last > 30, "{kind:?}: no repair is longer than {last} operations");
+        assert!(last.is_some_and(|k| k > 30), "{kind:?}: a repair takes {last:?} operations");
     }
 }
 
@@ -78,6 +78,6 @@ fn a_dead_sector_of_either_copy_of_the_roots_identity_shuts_nobody_out() {
         }
         let report = passes(&run, &format!("seed {seed}"));
         assert_eq!(report.probes.count(Probe::RootCopyLost), 3, "seed {seed}");
-        assert!(report.operations >= 44 + 3 * 6, "seed {seed}: {} operations", report.operations);
+        assert!(report.operations >= 29 + 3 * 6, "seed {seed}: {} operations", report.operations);
     }
 }
