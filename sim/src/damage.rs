@@ -4,6 +4,7 @@ use crate::model::{Existence, Harm, Model};
 use crate::plan::{Boot, DamageKind};
 use crate::probe::Probe;
 use crate::story::Story;
+use bulkhead::decode_engine_file;
 use bulkhead::limits::PAGE;
 use bulkhead::manifest::{Manifest, ManifestName, decode};
 use bulkhead::space::ENGINE_FILE;
@@ -80,9 +81,15 @@ fn root_dies(story: &Story) {
     let path = format!("{ROOT}/{ENGINE_FILE}");
     let seed = story.run.seed;
     // Its making may have been cut short.
-    let is_whole = story.world.read_file(&path, View::Seen).is_some_and(|bytes| bytes.len() == 2 * PAGE);
-    if is_whole && is_durable(&story.world, &path) {
-        let page = PAGE as u64 * (seed % 2);
+    let page = PAGE as u64 * (seed % 2);
+    let other_is_whole = story.world.read_file(&path, View::Seen).is_some_and(|mut bytes| {
+        let dies = page as usize..page as usize + PAGE;
+        bytes.get_mut(dies).is_some_and(|bytes| {
+            bytes.fill(0);
+            true
+        }) && decode_engine_file(&bytes).is_some()
+    });
+    if other_is_whole && is_durable(&story.world, &path) {
         let sector = mix(seed, story.world.now()) % (PAGE as u64 / SECTOR);
         story.world.rot_at(&path, page + sector * SECTOR, Rot::Dead);
         story.hit(Probe::RootCopyLost);
@@ -138,7 +145,8 @@ fn goes_astray(world: &World, from: &str, to: &str) -> bool {
         of.map(|e| e.path.clone()).rfind(|path| !path.ends_with("-copy.wal"))
     };
     match (newest(from), newest(to)) {
-        (Some(from), Some(to)) if from != to => {
+        // What is still to be written back would undo it.
+        (Some(from), Some(to)) if from != to && is_durable(world, &to) => {
             world.misdirect(&from, &to);
             true
         }
@@ -190,6 +198,17 @@ fn loses_file(world: &World, model: &Model, dir: &str, what: DamageKind) -> bool
 fn is_durable(world: &World, path: &str) -> bool {
     let seen = world.read_file(path, View::Seen);
     world.has_name(path, View::Durable) && seen.is_some() && seen == world.read_file(path, View::Durable)
+}
+
+/// Whether a power cut leaves the very manifests of a space that are seen now, and so the files that count.
+pub fn manifests_are_durable(world: &World, dir: &str) -> bool {
+    let of = |view| {
+        let mut names = world.names_in(dir, view);
+        names.retain(|name| ManifestName::parse(name).is_some());
+        names
+    };
+    let seen = of(View::Seen);
+    seen == of(View::Durable) && seen.iter().all(|name| is_durable(world, &format!("{dir}/{name}")))
 }
 
 /// The manifest in effect, unless there are others beside it.

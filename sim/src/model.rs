@@ -116,6 +116,9 @@ pub struct Model {
     pub mends: bool,
     /// The last commit that a repair promised to keep, which was ordered and of which nobody knows whether it took place.
     pub planned: Option<u64>,
+    /// Nothing behind this may be seen again, whether or not that repair took place; no limit where what is damaged may
+    /// not even count after a power cut.
+    pub most: u64,
     /// Repairs under way.
     pub repairing: u32,
     /// Boots in a row that ended in a repair.
@@ -182,6 +185,7 @@ impl Model {
             front: u64::MAX,
             mends: false,
             planned: None,
+            most: u64::MAX,
             repairing: 0,
             cut_short: 0,
             handle: None,
@@ -311,8 +315,8 @@ impl Model {
                 format!("recovered up to {k} only, but {bound} had to survive"),
             ));
         }
-        if let Some(planned) = self.planned.filter(|planned| k > *planned) {
-            let (k, planned) = (Lsn::from_raw(k), Lsn::from_raw(planned));
+        if k > self.most {
+            let (k, planned) = (Lsn::from_raw(k), Lsn::from_raw(self.most));
             let what = format!("recovered up to {k}, and a repair was ordered that keeps {planned}");
             return Err(self.failure(Guarantee::G4Honesty, what));
         }
@@ -326,6 +330,7 @@ impl Model {
         (self.last, self.power, self.process) = (k, k, k);
         self.story = mix(mix(self.story, k), gone.len() as u64);
         self.lost += gone.iter().filter(|lsn| **lsn > promised).count() as u64;
+        self.most = u64::MAX;
         if self.planned.take().is_some() && (self.mends || self.harm == Harm::None) {
             self.mended();
         }
@@ -373,8 +378,8 @@ impl Model {
         if kept < bound {
             return wrong(format!("a repair would keep {kept} only, but nothing up to {bound} was damaged"));
         }
-        if let Some(planned) = self.planned.filter(|planned| kept.raw() > *planned) {
-            let planned = Lsn::from_raw(planned);
+        if kept.raw() > self.most {
+            let planned = Lsn::from_raw(self.most);
             return wrong(format!("a repair would keep {kept}, and one that was ordered keeps {planned}"));
         }
         // Of what an earlier order gave up nothing may be there any more.
@@ -423,7 +428,7 @@ impl Model {
         self.in_tables = 0;
         self.mended();
         self.scarred = false;
-        self.planned = None;
+        (self.planned, self.most) = (None, u64::MAX);
         (self.existence, self.handle, self.unresolved) = (Existence::Never, None, false);
         self.generation += 1;
         self.tell(self.generation);

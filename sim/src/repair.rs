@@ -2,6 +2,8 @@
 //!
 //! What a repair may cost is known from where the damage is: nothing in front of it. What it keeps is a promise once it
 //! was ordered, in the other direction too: nothing behind that is ever seen again, wherever a crash cuts the repair short.
+use crate::damage::manifests_are_durable;
+use crate::execute::ROOT;
 use crate::failure::{Failure, Guarantee};
 use crate::model::{Existence, Harm, Model, Struck};
 use crate::plan::Repair;
@@ -61,6 +63,11 @@ pub async fn order(
             return Ok(());
         }
         model.planned = Some(plan.kept.raw());
+        if manifests_are_durable(&story.world, &format!("{ROOT}/{}", id.dir_name())) {
+            model.most = plan.kept.raw();
+        }
+        // What it copies forward has no seal behind it.
+        model.sealed = false;
         model.repairing += 1;
         if let Repair::CutShort { k } = wanted {
             story.world.crash_at(CrashPoint::OwnerIo { owner: model.owner.0, k });

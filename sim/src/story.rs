@@ -245,6 +245,8 @@ impl Story {
                 }
             }
         }
+        // Whatever else it did, it copied forward what no seal follows.
+        model.sealed &= report.case == "sealed";
         model.existence = Existence::Certain;
         self.replace_handle(model, Some(handle.clone()));
         model.opening += 1;
