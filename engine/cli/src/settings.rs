@@ -175,7 +175,7 @@ mod tests {
             Path::new("/etc/bulkhead/data")
         );
         for (bad, why) in [
-            ("memory_budget = 1", "unknown key \"memory_budget\". Known keys: cache-bytes, "),
+            ("memory_budget = 1", "unknown key \"memory_budget\". Known keys: background-bytes-per-s, "),
             ("memory-budget = \"much\"", "memory-budget"),
             ("memory-budget = -1", "memory-budget"),
             ("data-root = 5", "data-root is 5; expected a path"),
