@@ -1,5 +1,7 @@
 //! Draws a run from its seed, by swarm testing: each run switches on a random subset of operations, faults and engine
 //! options, so that rare combinations are not drowned by everything happening everywhere.
+mod apart;
+
 use crate::plan::{
     At, Boot, Damage, DamageKind, End, Errors, Guess, How, Item, Junk, KEY_GROUPS, Op, Opening, Repair, Run,
     Step, Then, Wait,
@@ -111,8 +113,8 @@ pub fn draw(seed: u64) -> Run {
     range_deletes(&mut run);
     deletions(&mut run);
     compacting(&mut run);
-    resting(&mut run);
-    braked(&mut run);
+    apart::resting(&mut run);
+    apart::braked(&mut run);
     shutdowns(&mut run);
     names_in_doubt(&mut run);
     repairs(&mut run);
@@ -138,31 +140,6 @@ fn deletions(run: &mut Run) {
             let op = Op::DeleteSpace { then: d.pick(&all) };
             run.steps.insert(at + 1, Step::Client { space, client, op });
         }
-    }
-}
-
-/// In one run of six work in the background is held back. Drawn apart, as deletions are.
-fn braked(run: &mut Run) {
-    let mut d = Draw::new(mix(run.seed, 0xB2A4));
-    if d.chance(1, 6) {
-        run.options.background_bytes_per_s = d.pick(&[1 << 20, 64 << 20]);
-    }
-}
-
-/// In one run of three spaces come to rest as soon as they may, or descriptors are short. Drawn apart, as deletions are.
-fn resting(run: &mut Run) {
-    let mut d = Draw::new(mix(run.seed, 0x2E57));
-    if !d.chance(1, 3) {
-        return;
-    }
-    run.options.idle_close_ms = d.pick(&[1, 3, 20]);
-    run.options.max_descriptors = d.pick(&[16, 24, 40, 512]);
-    if d.chance(1, 3) {
-        // Readers on a slow disk, under whom others come and go.
-        run.faults = run.faults.clone().with(FaultKind::F23Stall, FaultRule::rate(200_000));
-    }
-    if d.chance(1, 2) {
-        run.options.idle_seal_ms = d.pick(&[2, 5]);
     }
 }
 

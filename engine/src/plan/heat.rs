@@ -167,7 +167,7 @@ impl Heat {
             self.knocked = vec![0; HEAT_SLOTS];
         }
         let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&(read.now_ms / half_ms(o)).to_le_bytes());
+        hasher.update(&(read.now_ms / half_ms(o)).to_be_bytes());
         hasher.update(read.key);
         let print = hasher.finalize();
         let slot = &mut self.knocked[print as usize % HEAT_SLOTS];

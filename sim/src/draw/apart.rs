@@ -1,0 +1,30 @@
+//! Draws that came later: each from a stream of its own, so that the rest of a run does not depend on it.
+use super::Draw;
+use crate::plan::Run;
+use bulkhead_fault_injection::decide::mix;
+use bulkhead_fault_injection::{FaultKind, FaultRule};
+
+/// In one run of six work in the background is held back. Drawn apart, as deletions are.
+pub(super) fn braked(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0xB2A4));
+    if d.chance(1, 6) {
+        run.options.background_bytes_per_s = d.pick(&[1 << 20, 64 << 20]);
+    }
+}
+
+/// In one run of three spaces come to rest as soon as they may, or descriptors are short. Drawn apart, as deletions are.
+pub(super) fn resting(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x2E57));
+    if !d.chance(1, 3) {
+        return;
+    }
+    run.options.idle_close_ms = d.pick(&[1, 3, 20]);
+    run.options.max_descriptors = d.pick(&[16, 24, 40, 512]);
+    if d.chance(1, 3) {
+        // Readers on a slow disk, under whom others come and go.
+        run.faults = run.faults.clone().with(FaultKind::F23Stall, FaultRule::rate(200_000));
+    }
+    if d.chance(1, 2) {
+        run.options.idle_seal_ms = d.pick(&[2, 5]);
+    }
+}
