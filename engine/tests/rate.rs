@@ -10,8 +10,9 @@ const RECORDS: u32 = 1024;
 const VALUE: usize = 2000;
 
 async fn open(root: &Path, background_bytes_per_s: u64) -> (Engine, Space) {
-    // Nothing moves by itself: only `compact` asks for it.
-    let tiers = TierOptions { memtable_bytes: 256 << 10, hot_tables: 32, ..TierOptions::default() };
+    // Nothing moves down by itself: only `compact` asks for it.
+    let tiers =
+        TierOptions { memtable_bytes: 256 << 10, hot_tables: 32, promote_reads: 2, ..TierOptions::default() };
     let options =
         Options { durability: Durability::Process, background_bytes_per_s, tiers, ..Options::default() };
     let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
@@ -94,5 +95,33 @@ async fn neither_flushes_nor_a_shutdown_wait_for_what_is_held_back() {
     assert!(compacts.await.unwrap().is_err(), "its space was closed");
     let space = engine.space(&id).await.unwrap();
     holds(&space, 1).await;
+    engine.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn promotions_wait_for_their_turn() {
+    let temp = tempfile::tempdir().unwrap();
+    let (engine, space) = open(temp.path(), 0).await;
+    fill(&space, 0).await;
+    fill(&space, 1).await;
+    space.compact().await.unwrap();
+    engine.close().await.unwrap();
+    // One entry is read and written: that takes the line for four seconds.
+    let (engine, space) = open(temp.path(), 1000).await;
+    let promoted = async |keys: std::ops::Range<u32>, times| {
+        for n in keys.clone().chain(keys) {
+            space.get(n.to_be_bytes()).await.unwrap().unwrap();
+        }
+        let started = Instant::now();
+        while space.stats().jobs.promotions < times {
+            assert!(started.elapsed() < Duration::from_secs(30), "never: promotion {times}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        started.elapsed()
+    };
+    promoted(0..1, 1).await;
+    // So many that they are due within the same minute.
+    let waited = promoted(1..100, 2).await;
+    assert!(waited > Duration::from_secs(2), "{waited:?}");
     engine.close().await.unwrap();
 }

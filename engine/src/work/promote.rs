@@ -50,6 +50,8 @@ pub async fn run(
     target: &mut Target<'_>,
     now_ms: u64,
 ) -> Result<Promoted, Failure> {
+    // Few enough to be waited for at once: each is read and written.
+    target.brake.wait(2 * plan.writes).await;
     let mut wanted: Vec<_> = plan.wanted.iter().collect();
     wanted.sort_by(|a, b| a.key.cmp(&b.key));
     wanted.dedup_by(|a, b| a.key == b.key);
