@@ -356,6 +356,7 @@ mod tests {
             apart: &apart.iter().map(|n| FileUid::from_raw(*n)).collect(),
             extents: &BTreeMap::new(),
             looked: &BTreeSet::new(),
+            memory: Amount::default(),
             floor: Lsn::from_raw(10),
             wanted: &[],
             puts,

@@ -194,7 +194,7 @@ fn unknown(f: &Facts<'_>) -> Vec<(Tier, FileUid)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{TierOptions, Tiers};
+    use crate::config::{Amount, TierOptions, Tiers};
     use crate::manifest::Tables;
     use crate::plan::capacity::Puts;
     use crate::plan::model::entry;
@@ -228,6 +228,7 @@ mod tests {
             apart: &BTreeSet::new(),
             extents: &known.iter().copied().collect(),
             looked: &BTreeSet::new(),
+            memory: Amount::default(),
             floor: Lsn::from_raw(floor),
             wanted: &[],
             puts: Puts::Fit,

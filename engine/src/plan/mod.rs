@@ -86,7 +86,7 @@ pub use below::Below;
 pub use choose::next;
 pub use job::{MergePlan, MovePlan, Moved, Take};
 
-use crate::config::Tiers;
+use crate::config::{Amount, Tiers};
 use crate::ids::{FileUid, Lsn};
 use crate::manifest::Version;
 use crate::table::Extent;
@@ -113,6 +113,8 @@ pub struct Facts<'a> {
     pub looked: &'a BTreeSet<FileUid>,
     /// No reader is below this: see the module.
     pub floor: Lsn,
+    /// What memtables hold.
+    pub memory: Amount,
     /// Entries read repeatedly.
     pub wanted: &'a [promote::Wanted],
     pub puts: capacity::Puts,

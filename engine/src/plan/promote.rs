@@ -28,6 +28,14 @@ pub struct PromotePlan {
     pub writes: u64,
 }
 
+impl PromotePlan {
+    /// What it adds at most: room that puts may not have while it is under way.
+    #[must_use]
+    pub fn adds(&self) -> Amount {
+        Amount { entries: self.wanted.len() as u64, bytes: self.writes }
+    }
+}
+
 /// Whether a version is a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -83,7 +91,8 @@ pub(super) fn plan(f: &Facts<'_>) -> Option<PromotePlan> {
         f.wanted.iter().filter(|w| w.reads >= o.promote_reads && w.tier != Tier::Hot).cloned().collect();
     wanted.sort_by(|a, b| b.reads.cmp(&a.reads).then_with(|| a.key.cmp(&b.key)));
     wanted.dedup_by(|a, b| a.key == b.key);
-    let all = |hot: Amount| hot.plus(used(&tables.warm)).plus(used(&tables.cold));
+    // What was let into memory has its place, too.
+    let all = |hot: Amount| hot.plus(used(&tables.warm)).plus(used(&tables.cold)).plus(f.memory);
     let most = Tier::ALL.into_iter().fold(Amount::default(), |sum, t| sum.plus(capacity(o, t)));
     let most_of_quota = Amount { entries: 0, bytes: o.quota_bytes }.percent(o.high_percent).bytes;
     let mut hot = used(&tables.hot);

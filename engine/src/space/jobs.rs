@@ -10,6 +10,7 @@ use super::incarnation::{Core, Incarnation, Phase};
 use super::layers::{Layers, Under};
 use super::promote::promote;
 use super::tables::KEEP;
+use crate::config::Amount;
 use crate::env::{Dir, IoOp};
 use crate::error::{Error, ErrorKind};
 use crate::ids::FileUid;
@@ -82,9 +83,9 @@ impl Incarnation {
         if core.jobs.under_way || core.jobs.rests || waits || !matches!(core.phase, Phase::Open) {
             return None;
         }
-        let (floor, live) = {
+        let (floor, live, memory) = {
             let layers = self.layers.read();
-            (layers.active.floor(), layers.under.tables.clone())
+            (layers.active.floor(), layers.under.tables.clone(), layers.holds())
         };
         if std::mem::replace(&mut core.barren_at, floor) != floor {
             core.barren.clear();
@@ -103,6 +104,7 @@ impl Incarnation {
             extents: &extents,
             looked: &core.looked,
             floor,
+            memory,
             wanted: &wanted,
             puts: core.quota.puts(),
         };
@@ -111,8 +113,9 @@ impl Incarnation {
             // A snapshot was dropped meanwhile.
             return self.next_job(core);
         }
-        if matches!(next, Some(Plan::Promote(_))) {
+        if let Some(Plan::Promote(plan)) = &next {
             self.heat.lock().began(now_ms);
+            core.quota.promotes(plan.adds());
         }
         core.jobs.rests = next.is_none();
         core.jobs.under_way = next.is_some();
@@ -171,6 +174,7 @@ pub(super) async fn work(space: Arc<Incarnation>, plan: Plan) {
     if let Plan::Promote(plan) = &plan {
         // Copied or not: only further reads bring these up again, and nothing else waits for them.
         space.heat.lock().forget(&plan.wanted);
+        core.quota.promotes(Amount::default());
         failed = None;
     }
     core.room.changed(failed.clone(), &mut wakers);

@@ -23,6 +23,8 @@ use std::task::Waker;
 pub(crate) struct Quota {
     /// What puts may add before it is counted again: never more than there is.
     left: Amount,
+    /// What a promotion under way may add.
+    on_its_way: Amount,
     /// Somebody waits for a search: flushes and moves are to get rid of what is not needed.
     search: Option<Search>,
     /// How many searches have ended.
@@ -77,6 +79,14 @@ impl Quota {
         self.left = self.left.minus(adds);
     }
 
+    /// A promotion that may add so much is under way; none if that is nothing. Whoever finds no room beside it waits, as for
+    /// any job.
+    pub(super) fn promotes(&mut self, adds: Amount) {
+        self.on_its_way = adds;
+        self.searched = None;
+        self.forget();
+    }
+
     /// Tables have changed: what is left has to be counted again.
     pub(super) fn forget(&mut self) {
         self.left = Amount::default();
@@ -95,7 +105,8 @@ impl Incarnation {
         let tiers = &*self.tiers();
         let (memory, now) = {
             let layers = self.layers.read();
-            (layers.holds(), (layers.last(), layers.active.floor()))
+            let taken = layers.holds().plus(core.quota.on_its_way);
+            (taken, (layers.last(), layers.active.floor()))
         };
         let tables = &core.current.manifest.version.tables;
         let Err(full) = admit(tiers, tables, memory, adds) else {
