@@ -62,17 +62,25 @@ pub fn tree(path: &Path) -> BTreeMap<String, Seen> {
     all
 }
 
-/// What a kill would leave: a copy taken while the engine has the files open loses nothing that was written.
+/// What a kill would leave: a copy taken while the engine has the files open loses nothing that was written. It begins anew
+/// if a file goes under it, as a manifest does that another one has replaced.
 pub fn copy_tree(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), &target).unwrap();
+    fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            let target = to.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                copy(&entry.path(), &target)?;
+            } else {
+                std::fs::copy(entry.path(), &target)?;
+            }
         }
+        Ok(())
+    }
+    while let Err(e) = copy(from, to) {
+        assert_eq!(e.kind(), std::io::ErrorKind::NotFound, "{e}");
+        std::fs::remove_dir_all(to).unwrap();
     }
 }
 
