@@ -6,6 +6,7 @@ use super::capacity::{Pressure, Puts};
 use crate::config::Tiers;
 use crate::ids::Lsn;
 use crate::limits::{HOT_TABLES_MAX, SEGMENTS_MAX};
+use std::time::Duration;
 
 /// The memtable that takes writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,6 +170,37 @@ pub enum Throttle {
     Stop,
 }
 
+/// Waits that writers owe. One write owes less than a timer can tell, and a timer that was asked for a millisecond may
+/// take two: what is owed is added up, and what was waited for too long is counted in.
+#[derive(Debug, Default)]
+pub struct Debt {
+    /// Below zero writers have waited more than they had to.
+    nanos: i64,
+}
+
+/// Writers wait once they owe this much: timers are not finer.
+const DEBT_NANOS: i64 = 1_000_000;
+/// Most that counts as waited ahead: who was not run for a second is not to write at full speed for as long.
+const AHEAD_NANOS: i64 = 4 * DEBT_NANOS;
+
+impl Debt {
+    /// A write of `bytes` comes at this pace. The wait that is due now, if there is one.
+    pub fn charge(&mut self, micros_per_kib: u64, bytes: u64) -> Option<Duration> {
+        let owed = (u128::from(micros_per_kib) * u128::from(bytes)).saturating_mul(1000) / 1024;
+        self.nanos = self.nanos.saturating_add(i64::try_from(owed).unwrap_or(i64::MAX));
+        (self.nanos >= DEBT_NANOS).then(|| {
+            let due = std::mem::take(&mut self.nanos);
+            Duration::from_nanos(u64::try_from(due).expect("what is due is above zero"))
+        })
+    }
+
+    /// A wait took so much longer than was due.
+    pub fn overslept(&mut self, by: Duration) {
+        let by = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+        self.nanos = self.nanos.saturating_sub(by).max(-AHEAD_NANOS);
+    }
+}
+
 /// Sealed memtables at which writers stop.
 const SEALED_MAX: u64 = 4;
 /// The slowest pace before a stop, in microseconds a KiB: 4 MiB a second.
@@ -283,5 +315,27 @@ mod tests {
         let hot = |n| throttle(&t, &Facts { hot_tables: n, ..facts(&[]) });
         assert!(hot(16) == Throttle::None && hot(20) < hot(40) && hot(HOT_TABLES_MAX) == Throttle::Stop);
         assert!(throttle(&t, &Facts { hot: Pressure::Critical, ..facts(&[]) }) > Throttle::None);
+    }
+
+    #[test]
+    fn writers_wait_for_as_long_as_their_bytes_take_at_the_pace() {
+        let mut debt = Debt::default();
+        let waits: Vec<_> = (0..1024).filter_map(|_| debt.charge(125, 256)).collect();
+        let waited: Duration = waits.iter().sum();
+        assert!(waits.iter().all(|wait| *wait >= Duration::from_millis(1)));
+        assert_eq!(waited, Duration::from_millis(32) - Duration::from_nanos(debt.nanos as u64));
+        assert!(debt.nanos < DEBT_NANOS);
+    }
+
+    #[test]
+    fn a_wait_that_took_too_long_counts_for_the_next_within_bounds() {
+        let mut debt = Debt::default();
+        assert_eq!(debt.charge(1000, 1024), Some(Duration::from_millis(1)));
+        debt.overslept(Duration::from_millis(2));
+        assert_eq!(debt.charge(1000, 2 * 1024), None);
+        assert_eq!(debt.charge(1000, 1024), Some(Duration::from_millis(1)));
+        debt.overslept(Duration::from_secs(60));
+        assert_eq!(debt.charge(1000, 4 * 1024), None);
+        assert_eq!(debt.charge(u64::MAX, u64::MAX), Some(Duration::from_nanos(i64::MAX as u64)));
     }
 }

@@ -35,9 +35,6 @@ pub(crate) struct Admission {
     pub(crate) searched_by: Option<u64>,
 }
 
-/// Writers that are slowed down wait once they owe this long: timers are not finer.
-const PACE_MICROS: u64 = 1000;
-
 impl Incarnation {
     /// Tries to order a commit, in one step: state, precondition, budget, room, LSN, log, memtable.
     pub(crate) fn try_commit(
@@ -75,10 +72,8 @@ impl Incarnation {
             }
             Throttle::Slow { micros_per_kib } if !admission.paced => {
                 admission.paced = true;
-                core.owed_micros += micros_per_kib * sizes.memory.div_ceil(1024);
-                if core.owed_micros >= PACE_MICROS {
-                    let owed = std::mem::take(&mut core.owed_micros);
-                    return Ok(Attempt::Pace(Duration::from_micros(owed)));
+                if let Some(due) = core.debt.charge(micros_per_kib, sizes.memory) {
+                    return Ok(Attempt::Pace(due));
                 }
             }
             Throttle::Slow { .. } | Throttle::None => {}
@@ -143,6 +138,15 @@ impl Incarnation {
             self.context.budget.relieve();
         }
         Ok(Attempt::Ordered(lsn))
+    }
+
+    /// Waits as long as writers are held back for; what the timer takes longer counts for those who come next.
+    pub(crate) async fn pace(&self, due: Duration) {
+        let env = &self.context.env;
+        let began = env.now();
+        env.sleep(self.owner, due).await;
+        let took = env.now().saturating_sub(began);
+        self.core().debt.overslept(took.saturating_sub(due));
     }
 
     /// Whether the precondition could be decided; it holds then. If not, tables must be looked into first.

@@ -100,7 +100,7 @@ impl Space {
             match space.try_commit(operations, sizes, options.precondition.as_ref(), &mut admission)? {
                 Attempt::Ordered(lsn) => return Ok(Commit::new(space.clone(), lsn)),
                 Attempt::Wait(seen) => space.room_changed(seen).await?,
-                Attempt::Pace(pause) => space.context.env.sleep(space.owner, pause).await,
+                Attempt::Pace(due) => space.pace(due).await,
                 Attempt::LookUp => {
                     let key = options.precondition.as_ref().map_or(&[][..], |p| &p.key);
                     admission.looked_up = Some(space.look_up(key).await?);

@@ -23,7 +23,7 @@ use crate::manifest::{Current, Edit, Version};
 use crate::memtable::Value;
 use crate::mutants;
 use crate::naming::Naming;
-use crate::plan::flush::Throttle;
+use crate::plan::flush::{Debt, Throttle};
 use crate::plan::heat::Heat;
 use crate::recovery::{Opened, RecoveryReport};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
@@ -84,8 +84,8 @@ pub(crate) struct Core {
     pub(super) hides: Hides,
     /// How writers are held back.
     pub(crate) brake: Throttle,
-    /// Microseconds that writers have not waited yet.
-    pub(crate) owed_micros: u64,
+    /// Waits that they owe.
+    pub(crate) debt: Debt,
     /// Memory is short, and this space holds most of it.
     pub(crate) gives_back: bool,
     /// It has given back what it can, and those who wait are to be told.
@@ -222,7 +222,7 @@ impl Incarnation {
             looked: BTreeSet::new(),
             hides: Hides::default(),
             brake: Throttle::None,
-            owed_micros: 0,
+            debt: Debt::default(),
             gives_back: false,
             relieved: false,
             next_table,
