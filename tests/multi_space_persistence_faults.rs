@@ -409,6 +409,32 @@ async fn relaxed_commits_become_durable_within_the_interval_and_nobody_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn so_many_bytes_of_log_are_synced_whoever_waits_for_that() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    // In one segment: the end of one is synced in any case.
+    let process = Options {
+        durability: Durability::Process,
+        flush_bytes: 64 * 1024,
+        segment_first: 1 << 20,
+        segment_max: 1 << 20,
+        ..options()
+    };
+    let (engine, alpha, beta) = two_spaces(&env, temp.path(), process).await;
+    let durable = alpha.durable_lsn();
+    // Less than the bound, in either space: nobody syncs for an hour.
+    for space in [&alpha, &beta] {
+        space.put("k", vec![1; 40_000]).await.unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!((alpha.durable_lsn(), beta.durable_lsn() < beta.last_lsn()), (durable, true));
+    let lsn = alpha.put("k", vec![1; 40_000]).await.unwrap();
+    until("the bytes are synced", || alpha.durable_lsn() >= lsn).await;
+    assert!(beta.durable_lsn() < beta.last_lsn(), "that is of no concern to a neighbour");
+    engine.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bounds_are_kept_exactly_and_refusals_say_what_would_fit() {
     let temp = scratch();
     let env = HookedEnv::new();

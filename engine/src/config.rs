@@ -54,6 +54,10 @@ pub struct Options {
     pub segment_max: u64,
     /// Longest time, in milliseconds, before commits that nobody waits for are synced.
     pub flush_interval_ms: u64,
+    /// Bytes that a space writes to its log before they are synced, whether anybody waits for that or not. What was not
+    /// synced when the process ended is written anew when the space is opened, so this bounds the time that takes.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub flush_bytes: u64,
     /// Quiet time, in milliseconds, after which a space's log is synced and sealed.
     pub idle_seal_ms: u64,
     /// File descriptors that all spaces together aim to stay below; those that are not used rest then.
@@ -84,6 +88,7 @@ impl Default for Options {
             segment_first: SEGMENT_FIRST,
             segment_max: SEGMENT_MAX,
             flush_interval_ms: 200,
+            flush_bytes: 16 << 20,
             idle_seal_ms: 100,
             max_descriptors: 512,
             idle_close_ms: 60_000,
@@ -118,6 +123,7 @@ impl Config {
         bounded("segment-first", o.segment_first, min_segment, o.segment_max)?;
         bounded("segment-max", o.segment_max, min_segment, SEGMENT_MAX.max(FRAME_MAX as u64))?;
         bounded("flush-interval-ms", o.flush_interval_ms, 1, 3_600_000)?;
+        bounded("flush-bytes", o.flush_bytes, 4096, 1 << 40)?;
         bounded("idle-seal-ms", o.idle_seal_ms, 1, 3_600_000)?;
         bounded("max-descriptors", o.max_descriptors, 16, 1 << 30)?;
         bounded("idle-close-ms", o.idle_close_ms, 1, 7 * 86_400_000)?;
@@ -170,6 +176,12 @@ impl Config {
     #[must_use]
     pub fn flush_interval(&self) -> Duration {
         Duration::from_millis(self.options.flush_interval_ms)
+    }
+
+    /// See [`Options::flush_bytes`].
+    #[must_use]
+    pub fn flush_bytes(&self) -> u64 {
+        self.options.flush_bytes
     }
     /// Quiet time before a log is sealed.
     #[must_use]

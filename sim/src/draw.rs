@@ -115,6 +115,7 @@ pub fn draw(seed: u64) -> Run {
     compacting(&mut run);
     apart::resting(&mut run);
     apart::braked(&mut run);
+    apart::flushing(&mut run);
     shutdowns(&mut run);
     names_in_doubt(&mut run);
     repairs(&mut run);

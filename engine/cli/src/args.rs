@@ -63,6 +63,9 @@ pub struct OptionFlags {
     /// Milliseconds after which writes that nobody waits for are synced
     #[arg(long, global = true, value_name = "MS", hide_short_help = true)]
     flush_interval_ms: Option<u64>,
+    /// Log bytes of a space after which they are synced, whoever waits for it
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size, hide_short_help = true)]
+    flush_bytes: Option<u64>,
     /// Milliseconds of quiet after which a space's log is synced and sealed
     #[arg(long, global = true, value_name = "MS", hide_short_help = true)]
     idle_seal_ms: Option<u64>,
@@ -93,6 +96,7 @@ impl OptionFlags {
         over(&mut options.segment_first, self.segment_first);
         over(&mut options.segment_max, self.segment_max);
         over(&mut options.flush_interval_ms, self.flush_interval_ms);
+        over(&mut options.flush_bytes, self.flush_bytes);
         over(&mut options.idle_seal_ms, self.idle_seal_ms);
         over(&mut options.max_descriptors, self.max_descriptors);
         over(&mut options.idle_close_ms, self.idle_close_ms);

@@ -494,6 +494,10 @@ impl Incarnation {
             Ok(buffer) => {
                 let moved = core.line.wrote(chain, buffer);
                 core.moved(moved, wakers);
+                if core.line.unsynced() >= self.context.config.flush_bytes() {
+                    let written = core.line.written();
+                    core.line.want_power(written);
+                }
             }
             Err(io) => self.fence(core, Error::io("the log could not be written", io), wakers),
         }

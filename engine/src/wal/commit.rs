@@ -177,6 +177,8 @@ pub struct Line<F> {
     rotates: bool,
     /// Allocated bytes of the segments that took commits since the last [`Line::rotate`].
     since_rotation: u64,
+    /// Bytes written since the last sync began.
+    unsynced: u64,
     fenced: bool,
 }
 
@@ -214,6 +216,7 @@ impl<F: Clone> Line<F> {
             returning: 0,
             rotates: false,
             since_rotation: 0,
+            unsynced: 0,
             fenced: false,
         }
     }
@@ -330,6 +333,12 @@ impl<F: Clone> Line<F> {
         // Without an active segment the next commit begins one anyway.
         self.rotates = self.active.is_some() && !mutants::on("seal-without-rotation");
         std::mem::take(&mut self.since_rotation)
+    }
+
+    /// Bytes written since the last sync began.
+    #[must_use]
+    pub fn unsynced(&self) -> u64 {
+        self.unsynced
     }
 
     /// Allocated bytes of the segments that took commits since the last rotation.
@@ -507,6 +516,7 @@ impl<F: Clone> Line<F> {
             return None;
         }
         self.syncing = Some(Syncing { upto: self.written, seals });
+        self.unsynced = 0;
         Some(active.file.clone())
     }
 
@@ -514,6 +524,7 @@ impl<F: Clone> Line<F> {
         let active = self.active.as_mut().expect("frames go to the active segment");
         assert!(end <= active.capacity, "frames stay within reserved bytes: {end} of {}", active.capacity);
         active.offset = end;
+        self.unsynced += end - start;
         assert!(self.writing.is_none(), "one write at a time");
         self.writing = Some(Writing { start, last, kind });
     }

@@ -12,6 +12,14 @@ pub(super) fn braked(run: &mut Run) {
     }
 }
 
+/// In one run of four few bytes are written before they are synced. Drawn apart, as deletions are.
+pub(super) fn flushing(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0xF1B5));
+    if d.chance(1, 4) {
+        run.options.flush_bytes = d.pick(&[4096, 16 * 1024, 64 * 1024]);
+    }
+}
+
 /// In one run of three spaces come to rest as soon as they may, or descriptors are short. Drawn apart, as deletions are.
 pub(super) fn resting(run: &mut Run) {
     let mut d = Draw::new(mix(run.seed, 0x2E57));
