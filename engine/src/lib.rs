@@ -35,7 +35,7 @@ pub mod manifest;
 mod memtable;
 pub mod mutants;
 pub mod naming;
-mod paths;
+pub mod paths;
 pub mod plan;
 mod rate;
 pub mod recovery;

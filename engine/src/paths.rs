@@ -91,6 +91,32 @@ pub(crate) fn is_deleted_name(name: &str) -> bool {
     name.strip_prefix(DELETED).is_some_and(is_uid)
 }
 
+/// What a directory under a data root is by its name alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// That of a space, if it holds one.
+    Space(SpaceId),
+    /// A space that was not made to the end; the next opening of the engine removes it.
+    Creating,
+    /// A space that was deleted, of which something is left.
+    Deleted,
+    /// None of ours.
+    Other,
+}
+
+impl Named {
+    /// What `name` says.
+    #[must_use]
+    pub fn of(name: &str) -> Named {
+        match SpaceId::from_dir_name(name) {
+            Some(id) => Named::Space(id),
+            None if is_creating_name(name) => Named::Creating,
+            None if is_deleted_name(name) => Named::Deleted,
+            None => Named::Other,
+        }
+    }
+}
+
 fn is_uid(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{FileUid, SpaceId, SpaceUid};
 use crate::limits::PAGE;
 use crate::manifest::ManifestName;
-use crate::paths::{ENGINE_FILE, LOCK_FILE, SPACE_FILE, WAL_DIR, is_creating_name, is_deleted_name};
+use crate::paths::{ENGINE_FILE, LOCK_FILE, Named, SPACE_FILE, WAL_DIR};
 use crate::twice;
 use std::sync::Arc;
 
@@ -56,20 +56,16 @@ pub(crate) async fn look(root: &Arc<dyn Dir>) -> Result<Found> {
             found.ignored.push(ignore("its name is not UTF-8"));
             continue;
         };
-        if entry.kind == EntryKind::Dir && is_creating_name(&name) {
-            found.creating.push(name);
-        } else if entry.kind == EntryKind::Dir && is_deleted_name(&name) {
-            found.deleted.push(name);
-        } else if name == LOCK_FILE || name == ENGINE_FILE {
-        } else if entry.kind != EntryKind::Dir {
-            found.ignored.push(ignore("it is no directory"));
-        } else if let Some(id) = SpaceId::from_dir_name(&name) {
-            match holds_a_space(root, &name).await? {
+        match Named::of(&name) {
+            _ if name == LOCK_FILE || name == ENGINE_FILE => {}
+            _ if entry.kind != EntryKind::Dir => found.ignored.push(ignore("it is no directory")),
+            Named::Creating => found.creating.push(name),
+            Named::Deleted => found.deleted.push(name),
+            Named::Space(id) => match holds_a_space(root, &name).await? {
                 true => found.spaces.push(id),
                 false => found.ignored.push(ignore("it holds neither SPACE nor a manifest nor wal/")),
-            }
-        } else {
-            found.ignored.push(ignore("its name is no space's"));
+            },
+            Named::Other => found.ignored.push(ignore("its name is no space's")),
         }
     }
     found.spaces.sort_unstable();

@@ -155,6 +155,9 @@ pub enum Command {
     /// Show any file of a data root as text, by itself: what it is and holds, and what of it is damaged. Takes no lock;
     /// exit code 1 if a part does not verify
     Inspect(InspectArgs),
+    /// Show the files of the data root, their sizes, and what each is by its content. Takes no lock; exit code 1 if one of
+    /// ours does not verify
+    Tree(TreeArgs),
     /// The child that `tour` kills
     #[command(hide = true)]
     TourWriter,
@@ -266,6 +269,16 @@ pub struct InspectArgs {
     /// Print the entries of tables too
     #[arg(long)]
     pub entries: bool,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TreeArgs {
+    /// Only this space; may be given more than once
+    #[arg(short, long = "space", value_name = "SPACE", value_parser = SpaceId::new)]
+    pub spaces: Vec<SpaceId>,
     /// Print a JSON object a line
     #[arg(long)]
     pub json: bool,

@@ -32,6 +32,21 @@ pub fn run(args: InspectArgs) -> Result<(), Failure> {
     }
 }
 
+/// The `len` bytes at `offset`, or what there is of them before the end.
+pub fn read_up_to(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
+    let (mut bytes, mut filled) = (vec![0; len], 0);
+    while filled < len {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 /// The file that is read, and where its facts go.
 struct Shown<W> {
     path: PathBuf,
@@ -49,17 +64,7 @@ impl<W: Write> Inspector for Shown<W> {
     }
 
     fn read(&mut self, offset: u64, len: usize) -> Result<Vec<u8>, Failure> {
-        let (mut bytes, mut filled) = (vec![0; len], 0);
-        while filled < len {
-            match self.file.read_at(&mut bytes[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Failure::file("read", &self.path, &e)),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        read_up_to(&self.file, offset, len).map_err(|e| Failure::file("read", &self.path, &e))
     }
 
     fn say(&mut self, fact: &Fact) -> Result<(), Failure> {

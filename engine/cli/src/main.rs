@@ -10,6 +10,7 @@ mod dump;
 mod escape;
 mod failure;
 mod inspect;
+mod listing;
 mod load;
 mod memory;
 mod output;
@@ -69,6 +70,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Delete(args) => points::delete(&settings::resolve(&global)?, args),
         Command::Clear(args) => points::clear(&settings::resolve(&global)?, &args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Tree(args) => listing::run(&settings::resolve(&global)?.data_root, &args),
         Command::Scan(args) => scan::run(&settings::resolve(&global)?, args),
         Command::Compact(args) => stat::compact(&settings::resolve(&global)?, &args),
         Command::Spaces(args) => spaces::run(&settings::resolve(&global)?, args),

@@ -9,3 +9,4 @@ mod recover;
 mod run;
 mod settings;
 mod tour;
+mod tree;
