@@ -7,6 +7,7 @@ use crate::multi_space_persistence::{entries, id, options, scratch};
 use bulkhead::env::{IoErrorKind, IoOp};
 use bulkhead::{Durability, Engine, ErrorKind, Options, Rejected, SpaceState, TierOptions};
 use bulkhead_fault_injection::{DirProfile, FaultPlan};
+use bulkhead_sim::execute::Report;
 use bulkhead_sim::hunt::execute_alone;
 use bulkhead_sim::plan::{At, Boot, End, How, Op, Opening, Repair, Run, Step, Then, Wait};
 use bulkhead_sim::probe::{Probe, Probes};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const EIO: i32 = 5;
 
-fn boot(end: End) -> Step {
+pub fn boot(end: End) -> Step {
     let (damage, junk) = (Vec::new(), Vec::new());
     Step::Boot(Boot { end, opening: Opening::Lazily, damage, junk, repair: Repair::Never })
 }
@@ -51,34 +52,35 @@ fn run(profile: DirProfile, seed: u64, ends: &[End]) -> Run {
     }
 }
 
-fn crash(io: u64, how: How) -> End {
+pub fn crash(io: u64, how: How) -> End {
     End::Crash { at: At::Io(io), how }
 }
 
-/// Executes it; the probes that it hit. Every oracle of the simulator is asked, in the quiet phase at its end too.
-fn executed(run: &Run, what: &str) -> (Probes, u64) {
+/// Executes it. Every oracle of the simulator is asked, in the quiet phase at its end too.
+pub fn executed(run: &Run, what: &str) -> Report {
     let report = execute_alone(run, 0).unwrap_or_else(|panic| panic!("{what}: {panic}"));
-    if let Some(failure) = report.failure {
+    if let Some(failure) = &report.failure {
         panic!("{what}: {failure}");
     }
-    (report.probes, report.ios_in_boots)
+    report
 }
 
 #[test]
 fn a_crash_at_every_io_of_a_deletion_leaves_the_space_whole_or_gone() {
     let mut all = Probes::default();
     for profile in [DirProfile::Posix, DirProfile::Journaled] {
-        let (probes, ios) = executed(&run(profile, 1, &[End::Close]), "in peace");
+        let peace = executed(&run(profile, 1, &[End::Close]), "in peace");
+        let (probes, ios) = (peace.probes, peace.ios_in_boots);
         assert!(probes.count(Probe::SpaceDeleted) == 1 && probes.count(Probe::SpaceRecreated) > 0);
         assert!(ios > 100, "{ios} I/Os");
         for how in [How::Kill, How::Power] {
             for io in 1..=ios {
                 let what = format!("{profile:?}, {how:?} at I/O {io}");
-                all.add(&executed(&run(profile, io, &[crash(io, how)]), &what).0);
+                all.add(&executed(&run(profile, io, &[crash(io, how)]), &what).probes);
                 if io % 3 == 0 {
                     let again = crash(1 + io % 23, How::Power);
                     let run = run(profile, io, &[crash(io, how), again]);
-                    all.add(&executed(&run, &format!("{what}, again")).0);
+                    all.add(&executed(&run, &format!("{what}, again")).probes);
                 }
             }
         }

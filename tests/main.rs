@@ -4,6 +4,7 @@ mod deletion;
 mod formats;
 mod hooked_env;
 mod ids;
+mod migration;
 mod multi_space_persistence;
 mod multi_space_persistence_damage;
 mod multi_space_persistence_faults;

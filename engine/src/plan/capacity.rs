@@ -150,9 +150,14 @@ impl From<QuotaExceeded> for Error {
             Limit::Quota => ("the quota is used up", "tiers.quota-bytes"),
         };
         let (used, most) = (full.used, full.most);
-        let what = format!("{what}: {} entries and {} bytes with this write", used.entries, used.bytes);
+        // A full cold tier refuses whatever comes; the others what would break them.
+        let (with, limit) = match full.limit {
+            Limit::Cold => ("", "fewer than"),
+            Limit::Tiers | Limit::Quota => (" with this write", "at most"),
+        };
+        let what = format!("{what}: {} entries and {} bytes{with}", used.entries, used.bytes);
         Error::rejected(Rejected::QuotaExceeded, what)
-            .expected(format!("at most {} entries and {} bytes", most.entries, most.bytes))
+            .expected(format!("{limit} {} entries and {} bytes", most.entries, most.bytes))
             .advice(format!("Delete entries, or raise option {option}; reads and deletes go on."))
     }
 }
@@ -197,14 +202,16 @@ mod tests {
         assert_eq!(admit(&tiers(0), &tables, Amount::default(), one), Ok(()));
         let quota = admit(&tiers(1005), &tables, Amount::default(), one).unwrap_err();
         assert_eq!((quota.limit, quota.used.bytes), (Limit::Quota, 1010));
+        let text = Error::from(quota).to_string();
+        assert!(text.contains("1010 bytes with this write; expected at most"), "{text}");
         let memory = Amount { entries: 121, bytes: 0 };
         assert_eq!(admit(&tiers(0), &tables, memory, one).unwrap_err().limit, Limit::Tiers);
         tables.cold.push(entry(2, "m", "z", 1, 10));
         let full = admit(&tiers(0), &tables, Amount::default(), one).unwrap_err();
         let text = Error::from(full).to_string();
         for part in [
-            "cold tier is full: 200 entries",
-            "expected at most 200 entries",
+            "cold tier is full: 200 entries and 1010 bytes; ",
+            "expected fewer than 200 entries",
             "raise option tiers.cold-capacity",
         ] {
             assert!(text.contains(part), "{text}");
