@@ -26,14 +26,19 @@ enum Repr {
     Long(Arc<[u8]>),
 }
 
+impl Key {
+    /// `key`, if it is short enough to be kept in place: a search for it among keys compares numbers then.
+    #[must_use]
+    pub fn in_place(key: &[u8]) -> Option<Key> {
+        let mut bytes = [0; SHORT];
+        bytes.get_mut(..key.len())?.copy_from_slice(key);
+        Some(Key(Repr::Short { len: key.len() as u8, bytes }))
+    }
+}
+
 impl From<&[u8]> for Key {
     fn from(key: &[u8]) -> Key {
-        if key.len() > SHORT {
-            return Key(Repr::Long(key.into()));
-        }
-        let mut bytes = [0; SHORT];
-        bytes[..key.len()].copy_from_slice(key);
-        Key(Repr::Short { len: key.len() as u8, bytes })
+        Key::in_place(key).unwrap_or_else(|| Key(Repr::Long(key.into())))
     }
 }
 

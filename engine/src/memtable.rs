@@ -294,7 +294,11 @@ impl Memtable {
     /// What a reader at `lsn` sees of `key` here; `None` if it has to look underneath.
     #[must_use]
     pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Seen> {
-        let version = self.map.get(key).and_then(|versions| versions.at(lsn));
+        let versions = match Key::in_place(key) {
+            Some(key) => self.map.get(&key),
+            None => self.map.get(key),
+        };
+        let version = versions.and_then(|versions| versions.at(lsn));
         if let Some(cover) = self.spans.cover(key, lsn) {
             let written = version.map(|v| v.lsn).or_else(|| Some(self.base.written(key)?.0));
             if written.is_none_or(|lsn| lsn < cover) {

@@ -17,6 +17,7 @@
 use super::promote::Wanted;
 use crate::config::TierOptions;
 use crate::ids::Lsn;
+use crate::key::Key;
 use crate::limits::{HEAT_BYTES_MAX, HEAT_KEY_COST, HEAT_KEY_MAX, HEAT_KEYS_MAX, HEAT_SLOTS};
 use crate::manifest::Tier;
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ impl Count {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Heat {
-    keys: BTreeMap<Vec<u8>, Count>,
+    keys: BTreeMap<Key, Count>,
     /// Of all keys, with what each costs beside.
     bytes: usize,
     /// The minute of the last promotion.
@@ -93,7 +94,7 @@ impl Heat {
             return Asks::No;
         }
         let mut reads = 1;
-        if !self.keys.contains_key(read.key) {
+        if !self.knows(read.key) {
             if !self.has_room(read.key) && o.promote_reads > 1 {
                 if !self.knocks(o, &read) {
                     return Asks::No;
@@ -104,7 +105,7 @@ impl Heat {
             self.bytes += read.key.len() + HEAT_KEY_COST;
             let Read { lsn, tier, bytes, now_ms, .. } = read;
             let count = Count { lsn, tier, bytes, since_ms: now_ms, before: 0, recent: 0 };
-            self.keys.insert(read.key.to_vec(), count);
+            self.keys.insert(read.key.into(), count);
         }
         let count = self.keys.get_mut(read.key).expect("it is there by now");
         count.pass(read.now_ms, half_ms(o));
@@ -128,7 +129,7 @@ impl Heat {
         }
         let wanted = self.keys.iter().filter(|(_, count)| count.reads() >= o.promote_reads);
         let wanted = wanted.map(|(key, count)| Wanted {
-            key: key.clone(),
+            key: key.to_vec(),
             lsn: count.lsn,
             tier: count.tier,
             reads: count.reads(),
@@ -145,7 +146,7 @@ impl Heat {
     /// A promotion is over: only further reads bring these up again.
     pub fn forget(&mut self, wanted: &[Wanted]) {
         for w in wanted {
-            if self.keys.remove(&w.key).is_some() {
+            if self.keys.remove(&w.key[..]).is_some() {
                 self.bytes -= w.key.len() + HEAT_KEY_COST;
             }
         }
@@ -155,6 +156,13 @@ impl Heat {
     fn is_due(&self, o: &TierOptions, now_ms: u64) -> bool {
         let wanted = || self.keys.values().filter(|count| count.reads() >= o.promote_reads).count();
         self.promoted_ms != Some(now_ms) || wanted() >= HEAT_KEYS_MAX / 2
+    }
+
+    fn knows(&self, key: &[u8]) -> bool {
+        match Key::in_place(key) {
+            Some(key) => self.keys.contains_key(&key),
+            None => self.keys.contains_key(key),
+        }
     }
 
     fn has_room(&self, key: &[u8]) -> bool {
