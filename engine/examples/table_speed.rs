@@ -95,6 +95,11 @@ impl Cached {
         })
     }
 
+    /// Makes of its pieces what a cache keeps for lookups.
+    fn for_lookups(&mut self) {
+        self.pieces.values_mut().for_each(|piece| *piece = piece.clone().for_lookups());
+    }
+
     fn get(&mut self, key: &[u8]) -> Found {
         let mut lookup = Lookup::new(key, Lsn::from_raw(u64::MAX));
         let table = self.table.clone();
@@ -207,6 +212,7 @@ fn main() {
             1e3 / down,
             1e3 / blocks
         );
+        cached.for_lookups();
         let gets = 1_000_000;
         let present: Vec<_> = (0..gets).map(|i| key(mix(i) % records)).collect();
         let absent: Vec<_> = present.iter().map(|key| [&key[..15], b"x"].concat()).collect();

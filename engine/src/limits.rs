@@ -91,6 +91,8 @@ pub const TABLE_BLOCK_TARGET_MAX: usize = 64 * 1024;
 pub const TABLE_INLINE_MAX: usize = 16 * 1024;
 /// Longest contents of a data block: full but for one byte, it took the longest entry. A decoder allocates no more.
 pub const TABLE_BLOCK_MAX: usize = TABLE_BLOCK_TARGET_MAX + KEY_MAX + TABLE_INLINE_MAX + PAGE;
+/// Most entries of a block of which is kept in memory where each is, in eight bytes. Only entries of a few bytes are more.
+pub const TABLE_PLACES_MAX: usize = TABLE_BLOCK_TARGET_MAX / 8;
 /// Bytes of an index leaf beyond which it ends, once it has [`TABLE_LEAF_BLOCKS_MIN`] blocks.
 pub const TABLE_LEAF_TARGET: usize = 16 * 1024;
 /// Fewest blocks of an index leaf but the last: keys of the greatest length must not make the root as large as the
@@ -132,7 +134,10 @@ const _: () = assert!(HEAT_KEY_MAX + HEAT_KEY_COST <= HEAT_BYTES_MAX, "the longe
 /// Bytes of the largest piece that the cache keeps, with what keeping it costs. Only leaves of an index whose keys are
 /// longer than some 15 KB each are larger.
 pub const CACHE_PIECE_MAX: u64 = 256 * 1024;
-const _: () = assert!(CACHE_PIECE_MAX >= (TABLE_BLOCK_MAX + PAGE) as u64, "every block can be kept");
+const _: () = assert!(
+    CACHE_PIECE_MAX >= (TABLE_BLOCK_MAX + 8 * TABLE_PLACES_MAX + BOUND_MAX + PAGE) as u64,
+    "every block can be kept, with the places of its entries"
+);
 const _: () = assert!(CACHE_PIECE_MAX >= (TABLE_FILTER_MAX + PAGE) as u64, "every filter can be kept");
 /// Longest contents of any piece of a table: a value of its own.
 pub const TABLE_PIECE_MAX: usize = VALUE_MAX;

@@ -129,17 +129,18 @@ impl Shelf {
         }
     }
 
-    /// Puts a piece at the end of its queue; whether it is there now and was not before.
+    /// Puts a piece at the end of its queue, or in the place of the same one where it has become larger since, and so
+    /// readier to be searched; whether it holds more now.
     pub(super) fn insert(&mut self, place: Place, loaded: Loaded, by: Use) -> bool {
         if self.closed {
             return false;
         }
         if let Some(&at) = self.places.get(&place) {
-            // Two read it at the same time. They read the same.
+            // Two read it at the same time, or one made more of it. They read the same.
             if by == Use::Point {
                 self.earn(at);
             }
-            return false;
+            return self.enlarge(at, loaded);
         }
         let at = self.slots.len() as u32;
         let bytes = u32::try_from(cost(&loaded)).expect("pieces are bounded");
@@ -148,6 +149,17 @@ impl Shelf {
         self.bytes += u64::from(bytes);
         self.link_last(at);
         true
+    }
+
+    fn enlarge(&mut self, at: u32, loaded: Loaded) -> bool {
+        let slot = &mut self.slots[at as usize];
+        let bytes = u32::try_from(cost(&loaded)).expect("pieces are bounded");
+        let more = bytes.saturating_sub(slot.bytes);
+        if more > 0 {
+            (slot.loaded, slot.bytes) = (loaded, bytes);
+            self.bytes += u64::from(more);
+        }
+        more > 0
     }
 
     /// Takes out the piece whose turn it is, if what is left is still at least `floor` bytes.

@@ -214,6 +214,23 @@ fn what_is_too_large_and_what_is_there_already_is_not_taken_in() {
     assert_eq!(none.usage().bytes, 0);
 }
 
+/// A block that a scan has left is read by a lookup, which makes more of it.
+#[test]
+fn what_became_larger_takes_its_own_place_and_counts() {
+    let cache = Cache::new(BUDGET, SHARE);
+    let partition = cache.partition();
+    let sizes = [(1, Use::Scan, 1), (3, Use::Point, 3), (2, Use::Point, 3)];
+    for (groups, by, expected) in sizes {
+        partition.insert(file(1), 0, piece(groups), by);
+        assert_eq!(cache.used(), 64 * expected + OVERHEAD);
+        check(&cache, std::slice::from_ref(&partition));
+    }
+    assert_eq!(partition.pieces(), [((file(1), 0), Use::Point)]);
+    partition.load(1..200, Use::Point);
+    partition.insert(file(1), 199, piece(100), Use::Point);
+    assert!(cache.used() <= BUDGET, "room was made for what it became larger by");
+}
+
 #[test]
 fn ten_thousand_spaces_share_one_cache() {
     let cache = Cache::new(16 << 20, 1 << 20);

@@ -36,11 +36,16 @@ impl Reads<'_> {
     /// A piece of a table, from the cache or from the file.
     pub(crate) async fn fetch(&self, open: &OpenTable, need: Need) -> Result<Loaded, Failure> {
         let (file, offset) = (open.table.id().file, need.handle.offset);
-        if let Some(loaded) = self.cache.get(file, offset, self.by) {
-            return Ok(loaded);
-        }
-        self.home.note_use();
-        let loaded = read_piece(open, need).await?;
+        let loaded = match self.cache.get(file, offset, self.by) {
+            // What a scan has left there is not ready for lookups yet.
+            Some(loaded) if self.by == Use::Scan || loaded.is_for_lookups() => return Ok(loaded),
+            Some(loaded) => loaded,
+            None => {
+                self.home.note_use();
+                read_piece(open, need).await?
+            }
+        };
+        let loaded = if self.by == Use::Point { loaded.for_lookups() } else { loaded };
         self.cache.insert(file, offset, loaded.clone(), self.by);
         Ok(loaded)
     }

@@ -14,12 +14,14 @@
 //!
 //! Every entry that a restart names can be read without those in front of it, and all of them together are searched by
 //! halves; the first entry is one. A search goes on from there entry by entry and compares only what an entry does not
-//! share with the one in front, so it never puts a key together.
+//! share with the one in front, so it never puts a key together. Where a block is likely to be searched again, it is told
+//! once where each entry begins and what its key begins with ([`Block::with_places`]), and a search goes there at once.
 use super::entry::{Apart, Body, Entry, Slot};
+use super::heads::{Near, Places, head};
 use super::piece::{Handle, Malformed};
 use crate::codec::{Reader, put_varint};
 use crate::ids::Lsn;
-use crate::limits::{KEY_MAX, VALUE_MAX};
+use crate::limits::{BOUND_MAX, KEY_MAX, TABLE_PLACES_MAX, VALUE_MAX};
 use crate::table::entry::Priority;
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -31,6 +33,9 @@ const HAS_PRIORITY: u8 = 1 << 6;
 const APART: u8 = 1 << 7;
 /// Bytes in front of the first entry.
 const FIRST: usize = 8;
+
+/// Entries whose keys begin alike that are gone through one by one; among more a search goes by halves.
+const TIES_MAX: usize = 8;
 
 const BROKEN: Malformed = Malformed("an entry of the block's format");
 const UNORDERED: Malformed = Malformed("entries in order");
@@ -152,6 +157,8 @@ pub struct Block {
     end: usize,
     restarts: usize,
     base: Lsn,
+    /// Where its entries are, if it was asked to know.
+    places: Option<Places>,
 }
 
 /// One entry as it lies in a block.
@@ -200,17 +207,58 @@ impl Block {
             (restarts > 0 && end > FIRST).then_some((base, restarts, end))
         };
         let (base, restarts, end) = read().ok_or(Malformed("a block with entries and restarts"))?;
-        let block = Block { bytes, end, restarts, base: Lsn::from_raw(base) };
+        let block = Block { bytes, end, restarts, base: Lsn::from_raw(base), places: None };
         if block.restart(0)? != FIRST {
             return Err(Malformed("a first entry that is a restart"));
         }
         Ok(block)
     }
 
+    /// The same block, which knows in memory where each of its entries is. One of more than [`TABLE_PLACES_MAX`] entries
+    /// stays as it is; so does one that is not of its format, where a search comes to the damage.
+    #[must_use]
+    pub fn with_places(mut self) -> Block {
+        self.places = self.places.take().or_else(|| Some(self.list().ok().flatten().unwrap_or_default()));
+        self
+    }
+
+    /// Whether it knows them already, or has found that it cannot.
+    #[must_use]
+    pub fn has_places(&self) -> bool {
+        self.places.is_some()
+    }
+
+    fn list(&self) -> Result<Option<Places>, Malformed> {
+        let (mut key, mut before, mut at) = (Vec::new(), None, self.restart(self.restarts - 1)?);
+        while at < self.end {
+            let entry = self.follow(at, &mut key, before)?;
+            (at, before) = (entry.next, Some(entry.lsn));
+        }
+        let last = std::mem::take(&mut key);
+        let (mut heads, mut places) = (Vec::new(), Vec::new());
+        (at, before) = (FIRST, None);
+        let mut shared = 0;
+        while at < self.end {
+            let entry = self.follow(at, &mut key, before)?;
+            if before.is_none() {
+                shared = common_prefix(&key, &last).min(BOUND_MAX);
+            }
+            // Keys are in order: what the first and the last one begin with, all do.
+            heads.push(head(key.get(shared..).ok_or(UNORDERED)?));
+            places.push(at as u32);
+            (at, before) = (entry.next, Some(entry.lsn));
+        }
+        if key != last {
+            return Err(UNORDERED);
+        }
+        let few = places.len() <= TABLE_PLACES_MAX;
+        Ok(few.then(|| Places::new(&last[..shared], &heads, &places)))
+    }
+
     /// Bytes that it holds in memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.places.as_ref().map_or(0, Places::memory)
     }
     /// All of its bytes.
     #[must_use]
@@ -331,9 +379,47 @@ impl Block {
     /// # Errors
     /// If an entry on the way is not of this format.
     pub fn find(&self, key: &[u8], lsn: Lsn) -> Result<Option<Hit>, Malformed> {
-        let mut at = self.restart_before(key, lsn)?;
-        // Bytes that the key of the entry just passed has in common with the one sought. It lay in front of that.
-        let mut matched = 0;
+        match self.places.as_ref().map(|places| places.look(key)) {
+            Some(Near::Behind) => Ok(None),
+            Some(Near::Front(at)) => Ok(Some(Hit { entry: self.entry(at)?, same_key: false })),
+            Some(Near::Ties { first, count, agreed }) if count <= TIES_MAX => {
+                let entry = self.entry(first)?;
+                let (order, matched) = self.order_of(&entry, key, agreed)?;
+                if is_hit(order, &entry, lsn) {
+                    return Ok(Some(Hit { entry, same_key: order.is_eq() }));
+                }
+                self.walk(entry.next, matched, key, lsn)
+            }
+            Some(Near::Ties { .. } | Near::Anywhere) | None => {
+                self.walk(self.restart_before(key, lsn)?, 0, key, lsn)
+            }
+        }
+    }
+
+    /// The order of an entry's key to `key`, and in how many bytes both agree, where they agree in `agreed` bytes, as far as
+    /// they are that long and with zeros behind them.
+    fn order_of(&self, entry: &RawEntry, key: &[u8], agreed: usize) -> Result<(Ordering, usize), Malformed> {
+        let len = entry.shared + entry.rest.len();
+        if len.min(key.len()) < agreed {
+            // One of them is the other and zeros.
+            return Ok((len.cmp(&key.len()), len.min(key.len())));
+        }
+        // The entry in front does not begin so: more than that it has not in common with this one.
+        let rest = &self.bytes[entry.rest.clone()];
+        let rest = agreed.checked_sub(entry.shared).and_then(|at| rest.get(at..)).ok_or(BROKEN)?;
+        let (order, common) = order(rest, &key[agreed..]);
+        Ok((order, agreed + common))
+    }
+
+    /// The first entry at or behind (`key`, `lsn`) from the one at `at` on. The key of the entry in front of that lies in
+    /// front, and has `matched` bytes in common with `key`; none are assumed of a restart.
+    fn walk(
+        &self,
+        mut at: usize,
+        mut matched: usize,
+        key: &[u8],
+        lsn: Lsn,
+    ) -> Result<Option<Hit>, Malformed> {
         while at < self.end {
             let entry = self.entry(at)?;
             at = entry.next;
@@ -348,17 +434,13 @@ impl Block {
                 // Where it differs from the one in front, and is greater, that one still agreed.
                 Ordering::Less => Ordering::Greater,
                 Ordering::Equal => {
-                    let rest = &self.bytes[entry.rest.clone()];
-                    let common = common_prefix(rest, &key[matched..]);
-                    let order = rest[common..].first().cmp(&key[matched + common..].first());
+                    let (order, common) = order(&self.bytes[entry.rest.clone()], &key[matched..]);
                     matched += common;
                     order
                 }
             };
-            match order {
-                Ordering::Less => (),
-                Ordering::Equal if entry.lsn > lsn => (),
-                order => return Ok(Some(Hit { entry, same_key: order.is_eq() })),
+            if is_hit(order, &entry, lsn) {
+                return Ok(Some(Hit { entry, same_key: order.is_eq() }));
             }
         }
         Ok(None)
@@ -386,6 +468,18 @@ impl Block {
         key.extend_from_slice(rest);
         Ok(entry)
     }
+}
+
+/// Whether `entry`, whose key is in `order` to the one sought, is at or behind that and `lsn`.
+fn is_hit(order: Ordering, entry: &RawEntry, lsn: Lsn) -> bool {
+    order.is_gt() || order.is_eq() && entry.lsn <= lsn
+}
+
+/// The order of `a` to `b`, and the length of the longest prefix that both have.
+#[inline]
+fn order(a: &[u8], b: &[u8]) -> (Ordering, usize) {
+    let common = common_prefix(a, b);
+    (a[common..].first().cmp(&b[common..].first()), common)
 }
 
 /// Length of the longest prefix that both have.

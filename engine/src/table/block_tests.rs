@@ -38,7 +38,9 @@ fn read(block: &Block) -> Result<Vec<Version>, Malformed> {
 }
 
 fn versions() -> impl Strategy<Value = Vec<Version>> {
-    let key = prop::collection::vec(prop::sample::select(vec![0u8, 1, 255]), 1..12);
+    let key = || prop::collection::vec(prop::sample::select(vec![0u8, 1, 255]), 1..12);
+    // Many that begin alike, beside some that do not.
+    let key = prop_oneof![key(), key().prop_map(|key| [&[0; 5][..], &key].concat())];
     let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..20));
     let lsn = prop_oneof![1u64..6, (1u64 << 50)..(1 << 50) + 3, Just(u64::MAX)];
     prop::collection::btree_map((key, lsn.prop_map(std::cmp::Reverse)), value, 1..40)
@@ -52,8 +54,16 @@ proptest! {
     ) {
         let block = Block::new(build(&versions, interval)).unwrap();
         prop_assert_eq!(&read(&block).unwrap(), &versions);
+        let placed = block.clone().with_places();
+        prop_assert!(placed.places.as_ref().is_some_and(|places| places.memory() >= 8 * versions.len()));
         let ask = |key: &[u8], n: u64| {
             let hit = block.find(key, lsn(n)).unwrap();
+            let again = placed.find(key, lsn(n)).unwrap();
+            assert_eq!(
+                hit.as_ref().map(|hit| (hit.same_key, hit.entry.at)),
+                again.map(|hit| (hit.same_key, hit.entry.at)),
+                "{key:?} at {n}"
+            );
             let expected = versions.iter().find(|(k, m, _)| (&k[..], std::cmp::Reverse(*m)) >= (key, std::cmp::Reverse(n)));
             let found = hit.map(|hit| (hit.same_key, hit.entry.lsn.raw()));
             (found, expected.map(|(k, m, _)| (k == key, *m)))
@@ -77,8 +87,9 @@ proptest! {
         }
         if let Ok(block) = Block::new(contents.into()) {
             let _ = read(&block);
+            let placed = block.clone().with_places();
             for (key, n, _) in &versions {
-                let _ = block.find(key, lsn(*n));
+                let _ = (block.find(key, lsn(*n)), placed.find(key, lsn(*n)));
                 let _ = block.restart_before(key, lsn(*n));
             }
             let _ = block.restart_in_front_of(block.end());
@@ -89,7 +100,7 @@ proptest! {
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..3], 0..80)) {
         if let Ok(block) = Block::new(bytes.into()) {
             let _ = read(&block);
-            let _ = block.find(b"ab", lsn(1));
+            let _ = (block.find(b"ab", lsn(1)), block.with_places().find(b"ab", lsn(1)));
         }
     }
 
@@ -97,6 +108,21 @@ proptest! {
     fn the_common_prefix_is_the_longest(a in prop::collection::vec(0u8..2, 0..30), b in prop::collection::vec(0u8..2, 0..30)) {
         let n = common_prefix(&a, &b);
         prop_assert!(a[..n] == b[..n] && (n == a.len() || n == b.len() || a[n] != b[n]));
+    }
+}
+
+/// Places of entries of a few bytes would take more memory than the entries.
+#[test]
+fn a_block_of_very_many_entries_is_searched_without_their_places() {
+    let versions: Vec<_> =
+        (0..TABLE_PLACES_MAX as u64 + 1).rev().map(|n| (b"k".to_vec(), n + 1, None)).collect();
+    for (versions, keeps) in [(&versions[1..], true), (&versions[..], false)] {
+        let block = Block::new(build(versions, 16)).unwrap();
+        let placed = block.clone().with_places();
+        assert!(placed.has_places() && !block.has_places());
+        assert_eq!(placed.memory() >= block.memory() + 8 * versions.len(), keeps);
+        let found = placed.find(b"k", lsn(7)).unwrap().unwrap();
+        assert!(found.same_key && found.entry.lsn == lsn(7));
     }
 }
 

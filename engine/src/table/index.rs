@@ -11,12 +11,15 @@
 //! a child is not below any key in it and below every key in the next child, unless both hold versions of one key: then
 //! it is that key. So the first child whose key is not below the key sought is the first that can hold it, and the next
 //! one need be looked at only if that child's key is the key sought. Everything has a place that can be computed: a
-//! search reads what it compares, and nothing is unpacked when a piece is loaded.
+//! search reads what it compares. In memory the first bytes of all keys stand side by side beside it, so that a search reads
+//! few of the keys themselves.
 use super::block::common_prefix;
+use super::heads::{equal, head};
 use super::piece::{Handle, Malformed};
 use crate::codec::Reader;
 use bytes::Bytes;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 const HEAD: usize = 8;
 
@@ -94,13 +97,15 @@ pub struct Index {
     prefix: usize,
     /// Where the prefix begins.
     keys: usize,
+    /// Of what each key has behind the prefix.
+    heads: Arc<[u32]>,
 }
 
 impl Index {
     /// Takes `bytes` for the contents of an index piece.
     ///
     /// # Errors
-    /// If they cannot hold as many children as they claim.
+    /// If they cannot hold as many children as they claim, or not their keys.
     pub fn new(bytes: Bytes, level: Level) -> Result<Index, Malformed> {
         let read = || {
             let mut r = Reader::new(&bytes);
@@ -109,10 +114,11 @@ impl Index {
             (count > 0 && keys.checked_add(prefix)? <= bytes.len()).then_some((count, prefix, keys))
         };
         let (count, prefix, keys) = read().ok_or(Malformed("an index with the children that it claims"))?;
-        let index = Index { bytes, level, count, prefix, keys };
+        let mut index = Index { bytes, level, count, prefix, keys, heads: Arc::default() };
         if index.end(count - 1) != Some(index.bytes.len()) {
             return Err(Malformed("an index that ends with its last key"));
         }
+        index.heads = (0..count).map(|i| index.rest(i).map(head)).collect::<Result<_, _>>()?;
         Ok(index)
     }
 
@@ -124,7 +130,7 @@ impl Index {
     /// Bytes that it holds in memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + size_of_val(&*self.heads) + 16
     }
 
     /// The child number `i`.
@@ -175,14 +181,15 @@ impl Index {
     /// If a key lies outside the piece.
     pub fn find(&self, key: &[u8]) -> Result<usize, Malformed> {
         let prefix = &self.bytes[self.keys..self.keys + self.prefix];
-        let head = &key[..key.len().min(prefix.len())];
-        match head.cmp(prefix) {
+        let front = &key[..key.len().min(prefix.len())];
+        match front.cmp(prefix) {
             Ordering::Less => return Ok(0),
             Ordering::Greater => return Ok(self.count),
             Ordering::Equal => (),
         }
         let sought = &key[prefix.len()..];
-        let (mut low, mut high) = (0, self.count);
+        let ties = equal(&self.heads, head(sought));
+        let (mut low, mut high) = (ties.start, ties.end);
         while low < high {
             let middle = low.midpoint(high);
             if self.rest(middle)? < sought { low = middle + 1 } else { high = middle }

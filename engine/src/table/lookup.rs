@@ -28,7 +28,24 @@ enum State {
     Start,
     Filter { partition: usize },
     Leaf { partition: usize },
-    Block { partition: usize, leaf: Index, child: usize },
+    Block { partition: usize, leaf: Leaf, child: usize },
+}
+
+/// Where the index leaf is that named the block.
+#[derive(Debug)]
+enum Leaf {
+    /// The table keeps it.
+    Kept,
+    Loaded(Index),
+}
+
+impl Leaf {
+    fn of<'a>(&'a self, table: &'a Table, partition: usize) -> &'a Index {
+        match self {
+            Leaf::Kept => &table.kept(partition).expect("a table keeps what it kept").1,
+            Leaf::Loaded(leaf) => leaf,
+        }
+    }
 }
 
 /// A lookup of one key as of one LSN.
@@ -69,11 +86,11 @@ impl<'k> Lookup<'k> {
         if partition == root.count() {
             return Ok(self.absent());
         }
-        if let Some((filter, leaf)) = table.kept(partition) {
+        if let Some((filter, _)) = table.kept(partition) {
             if !filter.may_hold(self.hash) {
                 return Ok(self.absent());
             }
-            return self.in_leaf(table, partition, leaf);
+            return self.in_leaf(table, partition, Leaf::Kept);
         }
         self.state = State::Filter { partition };
         Ok(Step::Need(filter_need(root, partition)))
@@ -96,7 +113,9 @@ impl<'k> Lookup<'k> {
                 self.state = State::Leaf { partition };
                 Ok(Step::Need(leaf_need(root, partition)))
             }
-            (State::Leaf { partition }, Loaded::Leaf(leaf)) => self.in_leaf(table, partition, leaf),
+            (State::Leaf { partition }, Loaded::Leaf(leaf)) => {
+                self.in_leaf(table, partition, Leaf::Loaded(leaf.clone()))
+            }
             (State::Block { partition, leaf, child }, Loaded::Block(block)) => {
                 self.in_block(table, partition, leaf, child, block)
             }
@@ -108,17 +127,24 @@ impl<'k> Lookup<'k> {
         Step::Done(self.cover.map_or(Found::Absent, |lsn| Found::Delete { lsn }))
     }
 
-    fn in_leaf(&mut self, table: &Table, partition: usize, leaf: &Index) -> Result<Step<Found>, Damage> {
+    fn in_leaf(&mut self, table: &Table, partition: usize, leaf: Leaf) -> Result<Step<Found>, Damage> {
         let root = table.root().expect("a leaf has a root");
-        let child = leaf.find(self.key).map_err(|why| table.damage(leaf_need(root, partition), why))?;
-        if child == leaf.count() {
+        let index = leaf.of(table, partition);
+        let child = index.find(self.key).map_err(|why| table.damage(leaf_need(root, partition), why))?;
+        if child == index.count() {
             return Ok(self.absent());
         }
-        self.want_block(partition, leaf.clone(), child)
+        self.want_block(table, partition, leaf, child)
     }
 
-    fn want_block(&mut self, partition: usize, leaf: Index, child: usize) -> Result<Step<Found>, Damage> {
-        let need = block_need(&leaf, child);
+    fn want_block(
+        &mut self,
+        table: &Table,
+        partition: usize,
+        leaf: Leaf,
+        child: usize,
+    ) -> Result<Step<Found>, Damage> {
+        let need = block_need(leaf.of(table, partition), child);
         self.state = State::Block { partition, leaf, child };
         Ok(Step::Need(need))
     }
@@ -127,11 +153,12 @@ impl<'k> Lookup<'k> {
         &mut self,
         table: &Table,
         partition: usize,
-        leaf: Index,
+        leaf: Leaf,
         child: usize,
         block: &Block,
     ) -> Result<Step<Found>, Damage> {
-        let damage = |why| table.damage(block_need(&leaf, child), why);
+        let index = leaf.of(table, partition);
+        let damage = |why| table.damage(block_need(index, child), why);
         if let Some(hit) = block.find(self.key, self.lsn).map_err(damage)? {
             let lsn = hit.entry.lsn;
             if !hit.same_key || self.cover.is_some_and(|cover| cover > lsn) {
@@ -145,13 +172,13 @@ impl<'k> Lookup<'k> {
         // All of the block lies in front. Only if its key is the key sought may the next one go on with its versions.
         let root = table.root().expect("a block has a root");
         let goes_on =
-            leaf.has_key(child, self.key).map_err(|why| table.damage(leaf_need(root, partition), why))?;
-        if goes_on && child + 1 < leaf.count() {
-            return self.want_block(partition, leaf, child + 1);
+            index.has_key(child, self.key).map_err(|why| table.damage(leaf_need(root, partition), why))?;
+        if goes_on && child + 1 < index.count() {
+            return self.want_block(table, partition, leaf, child + 1);
         }
         if goes_on && partition + 1 < root.count() {
-            if let Some((_, leaf)) = table.kept(partition + 1) {
-                return self.want_block(partition + 1, leaf.clone(), 0);
+            if table.kept(partition + 1).is_some() {
+                return self.want_block(table, partition + 1, Leaf::Kept, 0);
             }
             self.state = State::Leaf { partition: partition + 1 };
             return Ok(Step::Need(leaf_need(root, partition + 1)));

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Formats: [`piece`] is what all but the footer begin with, then [`block`], [`filter`], [`index`], [`extent`] and
-//! [`footer`]. [`build`] writes them; [`open`], [`lookup`] and [`cursor`] read them.
+//! [`footer`]. [`build`] writes them; [`open`], [`lookup`] and [`cursor`] read them. What of an index, and of a block that
+//! lookups read, is held in memory beside its bytes lets a search look at few of them (`heads.rs`).
 //! [`merge`] makes one order of many cursors, [`retain`] is the rule by which versions go, and [`rewrite`] applies it
 //! while it copies what stays into new tables.
 //!
@@ -21,6 +22,7 @@ pub mod entry;
 pub mod extent;
 pub mod filter;
 pub mod footer;
+mod heads;
 pub mod index;
 pub mod lookup;
 pub mod merge;

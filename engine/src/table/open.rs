@@ -67,6 +67,20 @@ pub enum Loaded {
 }
 
 impl Loaded {
+    /// The same piece, ready to be searched again and again: it takes more memory then.
+    #[must_use]
+    pub fn for_lookups(self) -> Loaded {
+        match self {
+            Loaded::Block(block) => Loaded::Block(block.with_places()),
+            other => other,
+        }
+    }
+
+    /// Whether [`Loaded::for_lookups`] would change nothing.
+    #[must_use]
+    pub fn is_for_lookups(&self) -> bool {
+        !matches!(self, Loaded::Block(block) if !block.has_places())
+    }
     /// Bytes that it holds in memory.
     #[must_use]
     pub fn memory(&self) -> usize {

@@ -78,15 +78,21 @@ pub(super) fn value(file: &Bytes, table: &Table, slot: Slot) -> Result<Bytes, Da
     }
 }
 
+/// A lookup, in pieces as they were read and in such as are kept for lookups.
 fn get(file: &Bytes, table: &Table, key: &[u8], n: u64) -> Result<Found, Damage> {
-    let mut lookup = Lookup::new(key, Lsn::from_raw(n));
-    let mut step = lookup.begin(table)?;
-    loop {
-        match step {
-            Step::Done(found) => return Ok(found),
-            Step::Need(need) => step = lookup.feed(table, &fetch(file, table, need)?)?,
+    let look = |kept: fn(Loaded) -> Loaded| {
+        let mut lookup = Lookup::new(key, Lsn::from_raw(n));
+        let mut step = lookup.begin(table)?;
+        loop {
+            match step {
+                Step::Done(found) => return Ok(found),
+                Step::Need(need) => step = lookup.feed(table, &kept(fetch(file, table, need)?))?,
+            }
         }
-    }
+    };
+    let found = look(|loaded| loaded);
+    assert_eq!(found, look(Loaded::for_lookups));
+    found
 }
 
 /// Takes a move of `cursor` to its end.
