@@ -124,8 +124,8 @@ impl Layers {
         let sealed = || self.under.sealed.iter().rev().find_map(|s| s.mem.get(key, lsn));
         match self.active.get(key, lsn).or_else(sealed) {
             Some(seen) => Look::Seen(seen),
-            None if self.under.tables.may_hold(key) => Look::InTables(self.under.clone()),
-            None => Look::Seen(None),
+            None if self.under.tables.is_empty() => Look::Seen(None),
+            None => Look::InTables(self.under.clone()),
         }
     }
 

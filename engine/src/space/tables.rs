@@ -106,6 +106,11 @@ impl LiveTable {
         Ok(&self.file.opened.get_or_try_init(begin).await?.table)
     }
 
+    /// The table, if it is open: nothing has to be waited for then.
+    fn opened(&self) -> Option<&OpenTable> {
+        Some(&self.file.opened.get()?.table)
+    }
+
     /// Notes that it was read.
     pub(crate) fn touch(&self, now_ms: u64) {
         // Most of the time nothing is written, so that readers do not take the line from one another.
@@ -198,7 +203,7 @@ impl LiveTables {
     /// Range tombstones of those that have some and are open.
     pub(crate) fn extents(&self) -> BTreeMap<FileUid, &Extent> {
         let deletes = self.iter().filter(|t| t.entry.range_tombstones > 0);
-        deletes.filter_map(|t| Some((t.entry.file, t.file.opened.get()?.table.table.extent()))).collect()
+        deletes.filter_map(|t| Some((t.entry.file, t.opened()?.table.extent()))).collect()
     }
 
     fn iter(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
@@ -213,7 +218,7 @@ impl LiveTables {
     /// Those that may hold `key`, the newest first.
     fn of_key<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a Arc<LiveTable>> {
         let in_run = |run: &'a [Arc<LiveTable>]| run.get(run.partition_point(|t| t.entry.range.ends_by(key)));
-        let runs = in_run(&self.warm).into_iter().chain(in_run(&self.cold));
+        let runs = [&self.warm, &self.cold].into_iter().filter_map(move |run| in_run(run));
         self.hot.iter().chain(runs).filter(move |t| t.entry.range.contains(key))
     }
 
@@ -226,7 +231,10 @@ impl LiveTables {
     pub(crate) async fn find(&self, reads: Reads<'_>, key: &[u8], lsn: Lsn) -> Result<Option<Hit>, Failure> {
         let mut lookup = Lookup::new(key, lsn);
         for live in self.of_key(key) {
-            let open = live.open(reads.home).await?;
+            let open = match live.opened() {
+                Some(open) => open,
+                None => live.open(reads.home).await?,
+            };
             let damaged = |damage| open.damaged(damage);
             let mut step = lookup.begin(&open.table).map_err(damaged)?;
             let found = loop {
