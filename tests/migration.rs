@@ -100,7 +100,7 @@ async fn all(space: &Space) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut scan = space.scan::<&[u8]>(.., Direction::Ascending);
     let mut found = Vec::new();
     while let Some((key, value)) = scan.next().await.unwrap() {
-        found.push((key, value.to_vec()));
+        found.push((key.to_vec(), value.to_vec()));
     }
     found
 }

@@ -143,7 +143,7 @@ impl Cached {
 /// Merges all of these tables into new ones; bytes written.
 fn rewrite(tables: &[Cached], shape: Shape) -> u64 {
     let sources = tables.iter().map(|t| {
-        Bounded::begin(Cursor::new(t.table.clone()), KeyRange::all(), Direction::Ascending).unwrap()
+        Bounded::begin(Cursor::new(t.table.clone()), &KeyRange::all(), Direction::Ascending).unwrap()
     });
     let merge = Merge::new(Direction::Ascending, sources.collect());
     let mut rewrite = Rewrite::new(merge, Vec::new(), Readers::new(Vec::new(), Lsn::from_raw(u64::MAX)));

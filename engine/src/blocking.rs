@@ -21,7 +21,7 @@
 //!
 //! for entry in alpha.scan_prefix("gr", Direction::Ascending) {
 //!     let (key, value) = entry?;
-//!     assert_eq!((key.as_slice(), &*value), (&b"greeting"[..], &b"hello"[..]));
+//!     assert_eq!((&*key, &*value), (&b"greeting"[..], &b"hello"[..]));
 //! }
 //! engine.close()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -32,6 +32,7 @@ use crate::engine::Listing;
 use crate::env::os::{OsEnv, OsOptions, block_on, block_on_here};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Lsn, SpaceId};
+use crate::key::Key;
 use crate::memtable::{Direction, Value};
 use crate::recovery::RecoveryReport;
 use crate::space::{Outcome, SpaceState};
@@ -420,7 +421,7 @@ impl Scan {
 }
 
 impl Iterator for Scan {
-    type Item = Result<(Vec<u8>, Value)>;
+    type Item = Result<(Key, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed == Failed::Yes {

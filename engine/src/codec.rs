@@ -101,14 +101,26 @@ impl<'a> Reader<'a> {
         Some(u64::from_le_bytes(self.array()?))
     }
     /// LEB128 of at most ten bytes; refuses encodings longer than needed, so that every number has one encoding.
+    #[inline]
     pub fn varint(&mut self) -> Option<u64> {
-        // Nearly all are short: one byte needs no loop.
-        if let Some((&b, tail)) = self.0.split_first()
-            && b < 0x80
-        {
-            self.0 = tail;
-            return Some(u64::from(b));
+        // Nearly all are short and need no loop.
+        match *self.0 {
+            [a, ref tail @ ..] if a < 0x80 => {
+                self.0 = tail;
+                Some(u64::from(a))
+            }
+            [a, b @ 1..0x80, ref tail @ ..] => {
+                self.0 = tail;
+                Some(u64::from(a & 0x7f) | u64::from(b) << 7)
+            }
+            [a, b @ 0x80..=0xff, c @ 1..0x80, ref tail @ ..] => {
+                self.0 = tail;
+                Some(u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(c) << 14)
+            }
+            _ => self.long_varint(),
         }
+    }
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let b = self.u8()?;

@@ -1,6 +1,7 @@
 //! Keys in memory: a short one lies in the tree node itself, so that a search follows no pointer to compare it.
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 mod range;
@@ -12,7 +13,7 @@ const SHORT: usize = 22;
 const _: () =
     assert!(size_of::<Key>() == 24, "a key in place takes no more than a pointer, a length and a tag would");
 
-/// An immutable key, cheap to clone. Ordered, compared and borrowed as its bytes.
+/// A key read from a space: immutable bytes, cheap to clone. Ordered, compared and borrowed as its bytes.
 #[derive(Clone)]
 pub struct Key(Repr);
 
@@ -30,13 +31,27 @@ impl Key {
     /// `key`, if it is short enough to be kept in place: a search for it among keys compares numbers then.
     #[must_use]
     pub fn in_place(key: &[u8]) -> Option<Key> {
-        let mut bytes = [0; SHORT];
-        bytes.get_mut(..key.len())?.copy_from_slice(key);
-        Some(Key(Repr::Short { len: key.len() as u8, bytes }))
+        let (mut bytes, len) = ([0; SHORT], key.len());
+        if len > SHORT {
+            return None;
+        }
+        // Pieces of fixed lengths, which may overlap: for so few bytes a call would cost more than the copying.
+        if len >= 8 {
+            if len >= 16 {
+                bytes[..16].copy_from_slice(&key[..16]);
+            } else {
+                bytes[..8].copy_from_slice(&key[..8]);
+            }
+            bytes[len - 8..len].copy_from_slice(&key[len - 8..]);
+        } else {
+            bytes[..len].copy_from_slice(key);
+        }
+        Some(Key(Repr::Short { len: len as u8, bytes }))
     }
 }
 
 impl From<&[u8]> for Key {
+    #[inline]
     fn from(key: &[u8]) -> Key {
         Key::in_place(key).unwrap_or_else(|| Key(Repr::Long(key.into())))
     }
@@ -51,11 +66,24 @@ impl Default for Key {
 
 impl std::ops::Deref for Key {
     type Target = [u8];
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Repr::Short { len, bytes } => &bytes[..usize::from(*len)],
             Repr::Long(bytes) => bytes,
         }
+    }
+}
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<Key> for Vec<u8> {
+    fn from(key: Key) -> Vec<u8> {
+        key.to_vec()
     }
 }
 
@@ -72,6 +100,7 @@ fn words(bytes: &[u8; SHORT]) -> [u64; 3] {
 }
 
 impl Ord for Key {
+    #[inline]
     fn cmp(&self, other: &Key) -> Ordering {
         match (&self.0, &other.0) {
             // Where the bytes with their zeros are equal one key is the other and zeros: the shorter one is first.
@@ -90,12 +119,22 @@ impl PartialOrd for Key {
 }
 
 impl PartialEq for Key {
+    #[inline]
     fn eq(&self, other: &Key) -> bool {
-        self.cmp(other).is_eq()
+        match (&self.0, &other.0) {
+            (Repr::Short { len: a, bytes: x }, Repr::Short { len: b, bytes: y }) => a == b && x == y,
+            _ => **self == **other,
+        }
     }
 }
 
 impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

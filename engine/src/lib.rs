@@ -52,6 +52,7 @@ pub use config::{Amount, Config, Durability, Options, TierOptions, Tiers, parse_
 pub use engine::{Engine, Listing};
 pub use error::{Error, ErrorKind, Rejected, Result};
 pub use ids::{Lsn, SpaceId};
+pub use key::Key;
 pub use memtable::{Direction, Value};
 pub use recovery::{RecoveryReport, RecoveryStatus, RepairPlan};
 pub use root::{Ignored, decode_engine_file, encode_engine_file};

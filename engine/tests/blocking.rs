@@ -13,7 +13,7 @@ fn id(s: &str) -> SpaceId {
 }
 
 fn keys(scan: bulkhead::blocking::Scan) -> Vec<String> {
-    scan.map(|entry| String::from_utf8(entry.unwrap().0).unwrap()).collect()
+    scan.map(|entry| String::from_utf8(entry.unwrap().0.into()).unwrap()).collect()
 }
 
 #[test]

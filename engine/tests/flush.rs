@@ -66,7 +66,7 @@ async fn agrees(snapshot: &Snapshot, model: &Model) {
             let mut scan = snapshot.scan(range.clone(), direction);
             let mut found = Vec::new();
             while let Some((key, value)) = scan.next().await.unwrap() {
-                found.push((key, Vec::from(value)));
+                found.push((Vec::from(key), Vec::from(value)));
             }
             let mut expected: Vec<_> = model.range(range).map(|(k, v)| (k.clone(), v.clone())).collect();
             if direction == Direction::Descending {
@@ -101,7 +101,7 @@ async fn memory_and_tables_read_as_one() {
         while let Some(entry) = scan.next().await.unwrap() {
             scanned.push(entry);
         }
-        let scanned: Model = scanned.into_iter().map(|(k, v)| (k, v.into())).collect();
+        let scanned: Model = scanned.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         assert!(scanned == then, "a scan keeps its view while memtables are sealed and flushed under it");
         agrees(&snapshot, &then).await;
         agrees(&space.snapshot(), &model).await;

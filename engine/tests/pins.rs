@@ -246,7 +246,7 @@ async fn one_more_than_there_may_be_has_the_oldest_expire_and_a_scan_under_way_e
         let mut shown = 0;
         while shown < 40 {
             let (key, value) = scan.next().await.unwrap().unwrap();
-            assert_eq!((key, value[0]), (format!("key {shown:06}").into_bytes(), 1));
+            assert_eq!((&*key, value[0]), (format!("key {shown:06}").as_bytes(), 1));
             shown += 1;
         }
         put_all(&b.space, 300, 2).await;
@@ -270,7 +270,7 @@ async fn one_more_than_there_may_be_has_the_oldest_expire_and_a_scan_under_way_e
         for mut scan in [third, second.scan::<&[u8]>(.., Direction::Ascending)] {
             for n in 0..300 {
                 let (key, value) = scan.next().await.unwrap().unwrap();
-                assert_eq!((key, value[0]), (format!("key {n:06}").into_bytes(), 2));
+                assert_eq!((&*key, value[0]), (format!("key {n:06}").as_bytes(), 2));
             }
             assert!(scan.next().await.unwrap().is_none());
         }

@@ -60,7 +60,7 @@ async fn agrees(snapshot: &Snapshot, model: &Model) {
             let mut scan = snapshot.scan(range.clone(), direction);
             let mut found = Vec::new();
             while let Some((key, value)) = scan.next().await.unwrap() {
-                found.push((key, Vec::from(value)));
+                found.push((Vec::from(key), Vec::from(value)));
             }
             let mut expected: Vec<_> = model.range(range).map(|(k, v)| (k.clone(), v.clone())).collect();
             if direction == Direction::Descending {

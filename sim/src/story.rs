@@ -283,28 +283,28 @@ impl Story {
     pub fn same(
         &self,
         space: usize,
-        found: &[(Vec<u8>, Value)],
+        found: &[(impl AsRef<[u8]>, Value)],
         expected: &[(Vec<u8>, crate::model::Content)],
         when: &str,
     ) -> Result<(), Failure> {
         let mut hash = found.len() as u64;
         for (i, (key, content)) in expected.iter().enumerate() {
             match found.get(i) {
-                Some((k, value)) if k == key && content.is(value) => hash = mix(hash, content.id),
+                Some((k, value)) if k.as_ref() == key && content.is(value) => hash = mix(hash, content.id),
                 other => {
                     let what = format!(
                         "{when}: entry {i} of {} must be {} with value {}, but is {:?}",
                         expected.len(),
                         String::from_utf8_lossy(key),
                         content.id,
-                        other.map(|(k, v)| (String::from_utf8_lossy(k).into_owned(), v.len())),
+                        other.map(|(k, v)| (String::from_utf8_lossy(k.as_ref()).into_owned(), v.len())),
                     );
                     return Err(self.model(space).failure(Guarantee::G2Prefix, what));
                 }
             }
         }
         if let Some((key, _)) = found.get(expected.len()) {
-            let what = format!("{when}: {} is there and must not be", String::from_utf8_lossy(key));
+            let what = format!("{when}: {} is there and must not be", String::from_utf8_lossy(key.as_ref()));
             return Err(self.model(space).failure(Guarantee::G2Prefix, what));
         }
         self.model(space).tell(hash);

@@ -25,6 +25,7 @@ mod rotation;
 mod salvage;
 mod scan;
 mod shutdown;
+mod sieve;
 mod stats;
 mod tables;
 mod ticket;

@@ -2,14 +2,14 @@
 use super::home::Home;
 use super::layers::Layers;
 use super::tables::Reads;
-use super::walk::Walk;
+use super::walk::{Stop, Walk};
 use crate::cache::{Cache, Use};
 use crate::env::Dir;
 use crate::error::{Error, Result};
 use crate::ids::{Lsn, SpaceId};
 use crate::memtable::{Direction, Value};
 use crate::recovery::{Readable, readable};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -52,9 +52,15 @@ pub(crate) async fn salvage(root: &Arc<dyn Dir>, id: &SpaceId) -> Result<Salvage
     let nothing = Cache::new(0, 0).partition();
     let home = Home::fixed(dirs);
     let reads = Reads { home: &home, cache: &nothing, by: Use::Scan, env: None };
-    while walk.peek(reads).await.map_err(unreadable)?.is_some() {
-        let value = walk.value().await.map_err(unreadable)?;
-        entries.extend(walk.skip().map(|key| (key.to_vec(), value)));
+    let mut ready = VecDeque::new();
+    loop {
+        let stop = walk.fill(None, usize::MAX, &mut ready).map_err(unreadable)?;
+        entries.extend(ready.drain(..).map(|(key, value)| (Vec::from(key), value)));
+        match stop {
+            Stop::Wants(wanted) => walk.supply(reads, wanted).await.map_err(unreadable)?,
+            Stop::Full | Stop::Until => (),
+            Stop::End => break,
+        }
     }
     let all = layers.active.range(Bound::Unbounded, Bound::Unbounded, last, Direction::Ascending, usize::MAX);
     for (key, seen) in all {

@@ -2,21 +2,19 @@
 use super::incarnation::Incarnation;
 use super::layers::{Layers, Look};
 use super::pins::Pin;
-use super::walk::Walk;
+use super::walk::{Stop, Walk, Wanted};
 use crate::batch::check_key;
 use crate::cache::Use;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::key::Key;
 use crate::memtable::{Direction, Seen, Value, is_empty_range};
-use crate::work::Failure;
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-/// Entries that a scan fetches from memory at first; then twice as many each time, up to [`CHUNK_MAX`]. Many scans read
-/// few entries, and those that read many are to take the lock seldom.
+/// Entries that a scan makes ready at first, and fetches from memory; then twice as many each time, up to [`CHUNK_MAX`]. Many
+/// scans read few entries, and those that read many are to take the lock seldom.
 const CHUNK_MIN: usize = 8;
 const CHUNK_MAX: usize = 128;
 
@@ -82,10 +80,14 @@ pub struct Scan {
     direction: Direction,
     /// What memory holds next.
     memory: VecDeque<(Key, Seen)>,
-    /// How many entries are fetched next.
+    /// Entries that are handed out next, of memory and tables.
+    ready: VecDeque<(Key, Value)>,
+    /// What it came to behind those.
+    failed: Option<Error>,
+    /// How many entries are made ready at once, and fetched from memory.
     chunk: usize,
-    /// How many entries were asked for.
-    asked: usize,
+    /// Whether anything was handed out.
+    begun: bool,
     /// Nothing comes from memory behind that.
     memory_ended: bool,
     /// Tables, of the same moment as `memory`: what a flush took from memory since is not in them yet.
@@ -117,8 +119,10 @@ impl Scan {
             upper,
             direction,
             memory,
+            ready: VecDeque::new(),
+            failed: None,
             chunk: CHUNK_MIN,
-            asked: 0,
+            begun: false,
             memory_ended: false,
             walk: None,
             ended: empty,
@@ -142,74 +146,95 @@ impl Scan {
         Scan::between(snapshot, lower, upper, direction)
     }
 
-    /// The next entry; `None` at the end. Dropping the future loses none.
+    /// The next entry; `None` at the end. Dropping the future loses none. Its key and value are cheap to clone and stay as
+    /// they are whatever becomes of the scan; a value may keep the block of a table alive that it lies in.
     ///
     /// # Errors
     /// `Rejected(SnapshotExpired)`, as for a [`Snapshot`]: not all was shown, what was is right. `Failed` and `Corrupt` as [`crate::Space::get`], once a table is read.
-    pub async fn next(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
-        if self.ended {
-            return Ok(None);
+    #[inline]
+    pub async fn next(&mut self) -> Result<Option<(Key, Value)>> {
+        if self.ready.is_empty() {
+            if self.ended {
+                return Ok(None);
+            }
+            if let Err(e) = self.fill().await {
+                return self.end(e);
+            }
         }
-        if self.asked.is_multiple_of(CHUNK_MAX) {
-            self.snapshot.pin.look_at_clock();
+        // Whatever that waited for, and also of what was ready for long: an end, too, is one only while the view is there.
+        if let Err(e) = self.still_serves() {
+            return self.end(e);
         }
-        self.asked += 1;
-        let next = self.advance().await;
-        // Whatever that waited for: an end, too, is one only while the view is there.
-        let next = match self.is_blind() {
-            true => next,
-            false => next.and_then(|entry| self.snapshot.pin.still_serves().map(|()| entry)),
-        };
-        self.ended = !matches!(next, Ok(Some(_)));
-        next
+        let next = self.ready.pop_front();
+        (self.begun, self.ended) = (true, next.is_none());
+        Ok(next)
+    }
+
+    #[cold]
+    fn end(&mut self, error: Error) -> Result<Option<(Key, Value)>> {
+        self.ready.clear();
+        self.ended = true;
+        Err(error)
+    }
+
+    /// Whether what is ready may be handed out: not once the space is being deleted, nor once the view has expired.
+    #[inline]
+    fn still_serves(&self) -> Result<()> {
+        self.snapshot.pin.incarnation.serve()?;
+        if self.is_blind() { Ok(()) } else { self.snapshot.pin.still_serves() }
     }
 
     /// The mutant `expired-scan-goes-on`.
     fn is_blind(&self) -> bool {
-        self.asked > 1 && crate::mutants::on("expired-scan-goes-on")
+        self.begun && crate::mutants::on("expired-scan-goes-on")
     }
 
-    async fn advance(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
-        let unreadable = |e: Failure, of: &Snapshot| of.pin.incarnation.unreadable(e);
+    /// Makes entries ready; none if there are no more.
+    async fn fill(&mut self) -> Result<()> {
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
+        self.snapshot.pin.look_at_clock();
         loop {
-            // What it has fetched is not to be seen any more once the space is being deleted.
-            self.snapshot.pin.incarnation.serve()?;
-            if self.memory.is_empty() && !self.memory_ended {
+            let wanted = self.fill_at_hand();
+            if !self.ready.is_empty() {
+                // The rest has its turn behind these.
+                self.failed = wanted.err();
+                return Ok(());
+            }
+            let Some(wanted) = wanted? else { return Ok(()) };
+            let incarnation = &self.snapshot.pin.incarnation;
+            // Nothing is read for those who are not to see it.
+            incarnation.serve()?;
+            let walk = self.walk.as_mut().expect("a walk wants it");
+            let supplied = walk.supply(incarnation.reads(Use::Scan), wanted).await;
+            supplied.map_err(|e| incarnation.unreadable(e))?;
+        }
+    }
+
+    /// Makes entries ready without awaiting anything, and says what is wanted for more; `None` if there are enough, or all.
+    fn fill_at_hand(&mut self) -> Result<Option<Wanted>> {
+        while self.ready.len() < self.chunk {
+            while self.memory.is_empty() && !self.memory_ended {
                 self.fetch()?;
             }
-            let in_tables = match &mut self.walk {
-                Some(walk) => {
-                    let peeked = walk.peek(self.snapshot.pin.incarnation.reads(Use::Scan)).await;
-                    peeked.map_err(|e| unreadable(e, &self.snapshot))?
+            if let Some(walk) = &mut self.walk {
+                let until = self.memory.front().map(|(key, _)| key);
+                let stop = walk.fill(until, self.chunk, &mut self.ready);
+                match stop.map_err(|e| self.snapshot.pin.incarnation.unreadable(e))? {
+                    Stop::Full => break,
+                    Stop::Wants(wanted) => return Ok(Some(wanted)),
+                    Stop::Until | Stop::End => (),
                 }
-                None => None,
-            };
-            let order = match (self.memory.front(), in_tables) {
-                (None, None) if self.memory_ended => return Ok(None),
-                (None, None) => continue,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) if !self.memory_ended => continue,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((memory, _)), Some(table)) if self.direction == Direction::Ascending => {
-                    memory[..].cmp(table)
-                }
-                (Some((memory, _)), Some(table)) => table[..].cmp(memory),
-            };
-            if order == Ordering::Greater {
-                let walk = self.walk.as_mut().expect("an entry of a table was seen");
-                let value = walk.value().await.map_err(|e| unreadable(e, &self.snapshot))?;
-                self.snapshot.pin.incarnation.serve()?;
-                return Ok(walk.skip().map(|key| (key.to_vec(), value)));
             }
-            if order == Ordering::Equal
-                && let Some(walk) = &mut self.walk
-            {
-                walk.skip();
-            }
-            if let Some((key, Some(value))) = self.memory.pop_front() {
-                return Ok(Some((key.to_vec(), value)));
+            match self.memory.pop_front() {
+                Some((key, Some(value))) => self.ready.push_back((key, value)),
+                Some((_, None)) => (),
+                None => break,
             }
         }
+        self.chunk = (2 * self.chunk).min(CHUNK_MAX);
+        Ok(None)
     }
 
     /// Fetches what memory holds next, and has the tables of the same moment.
@@ -222,7 +247,6 @@ impl Scan {
             self.snapshot.pin.serve(&layers)?
         }
         let (found, ended) = layers.range(lower, upper, self.snapshot.pin.lsn, self.direction, self.chunk);
-        self.chunk = (2 * self.chunk).min(CHUNK_MAX);
         let under = layers.under.clone();
         let mixes = crate::mutants::on("scan-mixes-moments");
         let is_new = self.walk.as_ref().is_none_or(|walk| walk.generation != under.generation && !mixes);

@@ -2,14 +2,20 @@
 //!
 //! Hot tables may overlap and are walked over all at once. Of each sorted run below only the table at hand is: where it
 //! ends the walk begins anew with the next one, so that a scan opens no more tables than it reads.
+//!
+//! Entries are made ready many at a time, without awaiting anything, until a piece of a table is wanted that is not at hand.
+//! It is there once [`Walk::supply`] has returned; dropped before that, it is wanted again. Nothing is fetched while
+//! entries are ready, so that a scan keeps alive no more than one block of each table that it stands in.
 use super::layers::Under;
-use super::tables::{LiveTable, LiveTables, Reads, value_of};
+use super::sieve::{Held, Seen, Sieve, Stopped};
+use super::tables::{LiveTable, LiveTables, Reads};
 use crate::ids::Lsn;
-use crate::key::{Key, KeyRange};
-use crate::limits::HIDDEN_STEPS;
+use crate::key::Key;
 use crate::memtable::{Direction, Hidden, Stretch, Value};
-use crate::table::{Bounded, Cursor, Damage, Merge, MergeStep, Slot};
+use crate::table::{Apart, Bounded, Cursor, Damage, Merge, MergeStep, Need, Slot};
+use crate::work::table::read_value;
 use crate::work::{Failure, OpenTable};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// See the module.
@@ -21,27 +27,42 @@ pub(super) struct Walk {
     pub(super) generation: u64,
     /// What range deletes in memory hide of them.
     hidden: Hidden,
-    /// Entries stepped over since the last one that was not hidden.
-    stepped: usize,
+    /// Entries passed over since the last one that was not hidden.
+    passed: usize,
     direction: Direction,
     lsn: Lsn,
     /// Upwards no key at or above it is wanted, downwards none below it.
     to: Option<Vec<u8>>,
     window: Option<Window>,
-    /// Where the next window begins; `None` before the first and behind the last.
+    /// Where the next window begins; `None` behind the last.
     next: Option<Start>,
-    /// The entry that comes next, once it is known.
-    head: Option<Entry>,
+    held: Option<Held>,
 }
 
 /// Upwards the first key, downwards the first one that is above all.
 type Start = Option<Vec<u8>>;
 
+/// Why a walk makes no more entries ready.
 #[derive(Debug)]
-struct Entry {
-    key: Key,
-    value: Slot,
-    table: OpenTable,
+pub(super) enum Stop {
+    /// There are as many as there may be.
+    Full,
+    /// What comes next lies behind the key that it was to go on until.
+    Until,
+    /// Nothing follows.
+    End,
+    Wants(Wanted),
+}
+
+/// What a walk needs to go on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    /// The tables of the next window.
+    Window,
+    /// A piece of a table of the window, by its number.
+    Piece(usize, Need),
+    /// The value of the entry that comes next, which lies apart in the table of this number.
+    Value(usize, Apart),
 }
 
 /// Tables that are walked over together.
@@ -49,14 +70,10 @@ struct Entry {
 struct Window {
     merge: Merge<Bounded>,
     tables: Vec<OpenTable>,
-    /// Those of them that have range tombstones, and which keys of them count. Nothing of it is copied: a scan that goes
-    /// from one table of a run to the next would do so again and again.
-    hiding: Vec<(OpenTable, KeyRange)>,
-    /// Where a table of a run ends.
-    end: Option<Vec<u8>>,
-    /// The key looked at, and what is seen of it so far: downwards the oldest version comes first.
-    key: Option<Key>,
-    seen: Option<(Option<Slot>, usize)>,
+    /// Numbers of those that have range tombstones. Nothing of these is copied: a scan that goes from one table of a run
+    /// to the next would do so again and again.
+    hiding: Vec<(usize, Arc<LiveTable>)>,
+    seen: Seen,
 }
 
 impl Walk {
@@ -70,77 +87,122 @@ impl Walk {
         to: Option<Vec<u8>>,
     ) -> Walk {
         let (tables, generation) = (under.tables.clone(), under.generation);
-        let (window, next, head) = (None, Some(from), None);
-        Walk { tables, generation, hidden, stepped: 0, direction, lsn, to, window, next, head }
+        let (window, next, held) = (None, Some(from), None);
+        Walk { tables, generation, hidden, passed: 0, direction, lsn, to, window, next, held }
     }
 
-    /// The key that comes next.
-    pub(super) async fn peek(&mut self, reads: Reads<'_>) -> Result<Option<&Key>, Failure> {
-        while self.head.is_none() {
-            if self.window.is_none() {
-                let Some(start) = &self.next else { return Ok(None) };
-                let window = self.open(reads, start.as_deref()).await?;
-                self.next = window.end.clone().map(Some);
-                self.window = Some(window);
+    /// Makes the next entries ready, up to `limit` and those in front of `until` alone, the next key that memory has a version
+    /// of. Of that key it passes over all that tables hold.
+    ///
+    /// # Errors
+    /// What of a table is damaged. What is ready by then is right.
+    pub(super) fn fill(
+        &mut self,
+        until: Option<&Key>,
+        limit: usize,
+        ready: &mut VecDeque<(Key, Value)>,
+    ) -> Result<Stop, Failure> {
+        loop {
+            match self.held.take() {
+                Some(Held { key, value: Slot::Inline(bytes), .. }) => {
+                    ready.push_back((key, Value::from_bytes(bytes)));
+                }
+                Some(held @ Held { value: Slot::Apart(apart), table, .. }) => {
+                    self.held = Some(held);
+                    return Ok(Stop::Wants(Wanted::Value(table, apart)));
+                }
+                None => (),
             }
-            let window = self.window.as_mut().expect("just opened");
-            match window.step(self.lsn, self.direction)? {
-                Found::Entry(entry) if !wanted(&self.to, &entry.key, self.direction) => {
-                    (self.window, self.next) = (None, None);
+            if ready.len() >= limit {
+                return Ok(Stop::Full);
+            }
+            let Some(window) = &mut self.window else {
+                return Ok(if self.next.is_some() { Stop::Wants(Wanted::Window) } else { Stop::End });
+            };
+            let mut sieve = Sieve {
+                lsn: self.lsn,
+                until,
+                ready: &mut *ready,
+                limit,
+                tables: &window.tables,
+                hiding: &window.hiding,
+                hidden: &self.hidden,
+                passed: &mut self.passed,
+                seen: &mut window.seen,
+                held: &mut self.held,
+                stopped: None,
+            };
+            let ran = match self.direction {
+                Direction::Ascending => window.merge.run(|table, view| sieve.up(table, view)),
+                Direction::Descending => window.merge.run(|table, view| sieve.down(table, view)),
+            };
+            if matches!(ran, Ok(MergeStep::End)) && !sieve.has_enough() {
+                sieve.settle();
+            }
+            let (stopped, has_enough) = (sieve.stopped, sieve.has_enough());
+            match (ran.map_err(|damage| window.damaged(damage))?, stopped) {
+                (_, Some(Stopped::Until)) => return Ok(Stop::Until),
+                (_, Some(Stopped::Hidden)) => {
+                    // Begin anew behind all of them.
+                    let stretch = self.hidden.find(&window.seen.key);
+                    self.next = stretch.and_then(|stretch| behind(stretch, self.direction));
+                    (self.window, self.passed) = (None, 0);
                 }
-                Found::Entry(entry) => match self.hidden.find(&entry.key) {
-                    None => (self.head, self.stepped) = (Some(entry), 0),
-                    Some(stretch) => {
-                        self.stepped += 1;
-                        if self.stepped > HIDDEN_STEPS {
-                            // Many more may follow: begin anew behind all of them.
-                            self.next = behind(stretch, self.direction);
-                            (self.window, self.stepped) = (None, 0);
-                        }
-                    }
-                },
-                Found::Need(source, need) => {
-                    let loaded = reads.fetch(&window.tables[source], need).await?;
-                    let fed = window.merge.feed(source, &loaded);
-                    fed.map_err(|damage| window.damaged(damage))?;
+                (_, None) if has_enough => (),
+                (MergeStep::Need { source, need }, None) => {
+                    return Ok(Stop::Wants(Wanted::Piece(source, need)));
                 }
-                Found::End => self.window = None,
+                (MergeStep::End, None) => self.window = None,
+                (MergeStep::At, None) => panic!("a sieve takes what comes until it has enough"),
             }
         }
-        Ok(self.head.as_ref().map(|entry| &entry.key))
     }
 
-    /// The value of the key that comes next.
-    pub(super) async fn value(&self) -> Result<Value, Failure> {
-        let head = self.head.as_ref().expect("asked of an entry that was peeked at");
-        value_of(&head.table, head.value.clone()).await
+    /// Gets what was wanted.
+    pub(super) async fn supply(&mut self, reads: Reads<'_>, wanted: Wanted) -> Result<(), Failure> {
+        match wanted {
+            Wanted::Window => {
+                let start = self.next.as_ref().expect("a window is wanted while one is next");
+                let (window, next) = self.open(reads, start.as_deref()).await?;
+                (self.window, self.next) = (Some(window), next);
+            }
+            Wanted::Piece(source, need) => {
+                let window = self.window.as_mut().expect("a window wants it");
+                let loaded = reads.fetch(&window.tables[source], need).await?;
+                let fed = window.merge.feed(source, &loaded);
+                fed.map_err(|damage| window.damaged(damage))?;
+            }
+            Wanted::Value(table, apart) => {
+                let window = self.window.as_ref().expect("its entry lies in a window");
+                let bytes = read_value(&window.tables[table], apart).await?;
+                self.held.as_mut().expect("an entry wants it").value = Slot::Inline(bytes);
+            }
+        }
+        Ok(())
     }
 
-    /// Goes on behind the key that came next, which it hands over.
-    pub(super) fn skip(&mut self) -> Option<Key> {
-        self.head.take().map(|entry| entry.key)
-    }
-
-    async fn open(&self, reads: Reads<'_>, start: Option<&[u8]>) -> Result<Window, Failure> {
+    /// The window that begins at `start`, and where the one behind it does.
+    async fn open(&self, reads: Reads<'_>, start: Option<&[u8]>) -> Result<(Window, Option<Start>), Failure> {
         let (live, end) = self.tables(start);
         let (mut tables, mut sources, mut hiding) = (Vec::new(), Vec::new(), Vec::new());
+        let to = end.as_deref().or(self.to.as_deref());
         for live in live {
             let open = live.open(reads.home).await?.clone();
             live.touch(reads.minute_ms());
-            let range = &live.entry.range;
             if !open.table.extent().tombstones().is_empty() {
-                hiding.push((open.clone(), range.clone()));
+                hiding.push((tables.len(), live.clone()));
             }
             let cursor = Cursor::new(open.table.clone());
-            let begun = Bounded::begin_at(cursor, range.clone(), self.direction, start);
+            let begun = Bounded::between(cursor, &live.entry.range, self.direction, start, to);
             sources.push(begun.map_err(|damage| open.damaged(damage))?);
             tables.push(open);
         }
         let merge = Merge::new(self.direction, sources);
-        Ok(Window { merge, tables, hiding, end, key: None, seen: None })
+        Ok((Window { merge, tables, hiding, seen: Seen::default() }, end.map(Some)))
     }
 
-    /// The tables to walk over from `start` on, the newest first, and where another one of a run takes its turn.
+    /// The tables to walk over from `start` on, the newest first, and where another one of a run takes its turn; `None` if
+    /// the walk ends before.
     fn tables(&self, start: Option<&[u8]>) -> (Vec<&Arc<LiveTable>>, Option<Vec<u8>>) {
         let up = self.direction == Direction::Ascending;
         let reaches = |t: &LiveTable| match (up, start) {
@@ -155,7 +217,7 @@ impl Walk {
         };
         let tables = &self.tables;
         let mut found: Vec<_> = tables.hot.iter().filter(|t| reaches(t) && wanted(t)).collect();
-        let mut end: Option<Vec<u8>> = None;
+        let mut end = self.to.as_deref();
         for run in [&tables.warm, &tables.cold] {
             let first = if up {
                 run.get(run.partition_point(|t| !reaches(t)))
@@ -166,21 +228,10 @@ impl Walk {
             found.push(table);
             let range = &table.entry.range;
             let last = if up { range.upper() } else { Some(range.lower()).filter(|l| !l.is_empty()) };
-            let nearer = |last: &&[u8]| end.as_deref().is_none_or(|e| if up { *last < e } else { *last > e });
-            if let Some(last) = last.filter(nearer) {
-                end = Some(last.to_vec());
-            }
+            let nearer = |last: &&[u8]| end.is_none_or(|e| if up { *last < e } else { *last > e });
+            end = last.filter(nearer).or(end);
         }
-        (found, end)
-    }
-}
-
-/// Whether `key` does not lie behind the end `to` of a walk.
-fn wanted(to: &Option<Vec<u8>>, key: &[u8], direction: Direction) -> bool {
-    match (to, direction) {
-        (None, _) => true,
-        (Some(to), Direction::Ascending) => key < &to[..],
-        (Some(to), Direction::Descending) => key >= &to[..],
+        (found, end.filter(|end| self.to.as_deref() != Some(end)).map(<[u8]>::to_vec))
     }
 }
 
@@ -193,60 +244,7 @@ fn behind((start, end): &Stretch, direction: Direction) -> Option<Start> {
     (!next.is_empty()).then(|| Some(next.to_vec()))
 }
 
-enum Found {
-    Entry(Entry),
-    Need(usize, crate::table::Need),
-    End,
-}
-
 impl Window {
-    /// To the next entry that a reader at `lsn` sees.
-    fn step(&mut self, lsn: Lsn, direction: Direction) -> Result<Found, Failure> {
-        let up = direction == Direction::Ascending;
-        loop {
-            let next = match self.merge.state() {
-                MergeStep::Need { source, need } => return Ok(Found::Need(source, need)),
-                MergeStep::End => None,
-                MergeStep::At => self.merge.view().filter(|view| match &self.end {
-                    None => true,
-                    Some(end) if up => view.key < &end[..],
-                    Some(end) => view.key >= &end[..],
-                }),
-            };
-            let Some(view) = next else {
-                return Ok(self.seen().map_or(Found::End, Found::Entry));
-            };
-            if self.key.as_deref() != Some(view.key) {
-                let key = Key::from(view.key);
-                if let Some(entry) = self.seen() {
-                    return Ok(Found::Entry(entry));
-                }
-                self.key = Some(key);
-                continue;
-            }
-            // Upwards the first version that is low enough counts, downwards the last one.
-            if view.lsn <= lsn && (!up || self.seen.is_none()) {
-                let source = self.merge.current().expect("it stands at an entry");
-                let value = if self.hides(view.key, view.lsn, lsn) { None } else { view.value() };
-                self.seen = Some((value, source));
-            }
-            self.merge.advance().map_err(|damage| self.damaged(damage))?;
-        }
-    }
-
-    /// Whether a reader at `lsn` does not see the version `written` of `key` since a range delete hides it.
-    fn hides(&self, key: &[u8], written: Lsn, lsn: Lsn) -> bool {
-        let mut hiding = self.hiding.iter().filter(|(_, range)| range.contains(key));
-        hiding.any(|(open, _)| open.table.extent().covering(key).any(|cover| cover > written && cover <= lsn))
-    }
-
-    /// What was seen of the key that was looked at last, if it is a value.
-    fn seen(&mut self) -> Option<Entry> {
-        let (value, source) = self.seen.take()?;
-        let key = self.key.take()?;
-        Some(Entry { key, value: value?, table: self.tables[source].clone() })
-    }
-
     fn damaged(&self, damage: Damage) -> Failure {
         let table = self.tables.iter().find(|t| t.table.id().file == damage.file);
         table.expect("damage is that of a table walked over").damaged(damage)

@@ -456,7 +456,9 @@ impl Block {
         let rest = &self.bytes[entry.rest.clone()];
         if let Some(before) = before {
             let behind = key.get(entry.shared..).ok_or(BROKEN)?;
-            match rest.cmp(behind) {
+            // Where a key differs from the one in front is mostly at the first byte that they do not share.
+            let order = rest.first().cmp(&behind.first()).then_with(|| rest.cmp(behind));
+            match order {
                 Ordering::Greater => (),
                 Ordering::Equal if entry.lsn < before => (),
                 _ => return Err(UNORDERED),

@@ -6,6 +6,7 @@ use super::block::{Block, RawBody, RawEntry};
 use super::entry::{Apart, Priority, Slot};
 use super::index::Index;
 use super::lookup::block_need;
+use super::merge::Flow;
 use super::open::{Damage, Loaded, Step, Table, leaf_need};
 use super::piece::Malformed;
 use crate::ids::Lsn;
@@ -105,6 +106,20 @@ impl View<'_> {
     }
 }
 
+/// The entry `entry` of `block`, whose key is `key`.
+#[inline]
+fn view<'a>(block: &'a Block, entry: &RawEntry, key: &'a [u8]) -> View<'a> {
+    let (lsn, priority) = (entry.lsn, entry.priority);
+    let body = match &entry.body {
+        RawBody::Delete => ViewBody::Delete,
+        RawBody::Inline(range) => {
+            ViewBody::Inline { value: block.slice(range.clone()), owner: block.bytes() }
+        }
+        RawBody::Apart(apart) => ViewBody::Apart(*apart),
+    };
+    View { key, lsn, priority, body }
+}
+
 impl Cursor {
     /// A cursor over `table` that stands nowhere yet.
     #[must_use]
@@ -130,18 +145,10 @@ impl Cursor {
     }
 
     /// The entry that it stands at; `None` at an end, and as long as something is needed.
+    #[inline]
     #[must_use]
     pub fn entry(&self) -> Option<View<'_>> {
-        let (entry, block) = (self.entry.as_ref()?, self.block.as_ref()?);
-        let (lsn, priority) = (entry.lsn, entry.priority);
-        let body = match &entry.body {
-            RawBody::Delete => ViewBody::Delete,
-            RawBody::Inline(range) => {
-                ViewBody::Inline { value: block.slice(range.clone()), owner: block.bytes() }
-            }
-            RawBody::Apart(apart) => ViewBody::Apart(*apart),
-        };
-        Some(View { key: &self.key, lsn, priority, body })
+        Some(view(self.block.as_ref()?, self.entry.as_ref()?, &self.key))
     }
 
     /// To the first entry at or behind the version `lsn` of `key`.
@@ -182,12 +189,49 @@ impl Cursor {
     /// If it stands at none; so for [`Cursor::back`].
     #[inline]
     pub fn forward(&mut self) -> Result<Step<bool>, Damage> {
-        let entry = self.entry.take().expect("a cursor moves on from an entry");
+        let entry = self.entry.as_ref().expect("a cursor moves on from an entry");
         let block = self.block.as_ref().expect("an entry lies in a block");
         if entry.next < block.end() {
-            let followed = block.follow(entry.next, &mut self.key, Some(entry.lsn));
-            self.entry = Some(followed.map_err(|why| self.damage(why))?);
-            return Ok(Step::Done(true));
+            match block.follow(entry.next, &mut self.key, Some(entry.lsn)) {
+                Ok(followed) => {
+                    self.entry = Some(followed);
+                    return Ok(Step::Done(true));
+                }
+                Err(why) => {
+                    self.entry = None;
+                    return Err(self.damage(why));
+                }
+            }
+        }
+        self.entry = None;
+        self.goal = Goal::First;
+        if self.enter_next_block() { self.advance() } else { Ok(Step::Done(false)) }
+    }
+
+    /// Hands the entry that it stands at, and those that follow, to `each` as long as that takes them, through the end of the
+    /// block. Then it stands at the first that was not taken.
+    ///
+    /// # Errors
+    /// As [`Cursor::seek`].
+    ///
+    /// # Panics
+    /// If it stands at none.
+    #[inline]
+    pub fn forward_while(&mut self, mut each: impl FnMut(&View<'_>) -> Flow) -> Result<Step<bool>, Damage> {
+        let mut entry = self.entry.take().expect("a cursor moves on from an entry");
+        let block = self.block.as_ref().expect("an entry lies in a block");
+        loop {
+            if each(&view(block, &entry, &self.key)) == Flow::Stop {
+                self.entry = Some(entry);
+                return Ok(Step::Done(true));
+            }
+            if entry.next >= block.end() {
+                break;
+            }
+            match block.follow(entry.next, &mut self.key, Some(entry.lsn)) {
+                Ok(followed) => entry = followed,
+                Err(why) => return Err(self.damage(why)),
+            }
         }
         self.goal = Goal::First;
         if self.enter_next_block() { self.advance() } else { Ok(Step::Done(false)) }

@@ -39,7 +39,7 @@ pub use entry::{Apart, Body, Entry, Priority, Slot};
 pub use extent::{Extent, RangeTombstone};
 pub use footer::{Counts, Footer};
 pub use lookup::{Found, Lookup};
-pub use merge::{Bounded, Merge, MergeStep, Source};
+pub use merge::{Bounded, Flow, Merge, MergeStep, Source};
 pub use open::{Damage, Keep, Loaded, Need, Opener, Opening, Step, Table, value_need};
 pub use piece::{Handle, PieceKind, Stored, TableId};
 pub use retain::{Below, Readers};

@@ -53,7 +53,7 @@ fn rewrite(inputs: &[Content], readers: Readers, lower: &dyn Lower, table: u64) 
     let files: Vec<_> = inputs.iter().map(build_content).collect();
     let sources = files.iter().map(|file| {
         let cursor = Cursor::new(open(file, None, Keep::Root).unwrap());
-        Bounded::begin(cursor, KeyRange::all(), Direction::Ascending).unwrap()
+        Bounded::begin(cursor, &KeyRange::all(), Direction::Ascending).unwrap()
     });
     let merge = Merge::new(Direction::Ascending, sources.collect());
     let ranges = inputs.iter().flat_map(|c| c.ranges.clone()).collect();
@@ -120,6 +120,11 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (key, value).prop_map(|(k, v)| Op::Write(k, v)),
         1 => (0u8..4, 1u8..4).prop_map(|(s, n)| Op::Range(s, s + n)),
     ]
+}
+
+/// A bound of a walk.
+fn bound() -> impl Strategy<Value = Option<Vec<u8>>> {
+    prop::option::of(prop::collection::vec(0u8..5, 0..3))
 }
 
 /// Deals a history to tables by age, newest first: a new one begins after each LSN in `ends`.
@@ -220,15 +225,19 @@ proptest! {
     }
 
     #[test]
-    fn a_merge_goes_both_ways(history in prop::collection::vec(op(), 1..60), ends in prop::collection::vec(1usize..60, 0..4), from in 0u8..4, to in 1u8..4) {
+    fn a_merge_goes_both_ways(history in prop::collection::vec(op(), 1..60), ends in prop::collection::vec(1usize..60, 0..4), from in 0u8..4, to in 1u8..4, low in bound(), high in bound()) {
         let tables = deal(&history, &ends);
         let range = KeyRange::new(&[from], Some(&[from + to])).unwrap();
-        let mut expected: Vec<_> = tables.iter().flat_map(|c| c.versions.clone()).filter(|(k, ..)| range.contains(k)).collect();
+        let (low, high) = (low.as_deref(), high.as_deref());
+        let wanted = |key: &[u8]| range.contains(key) && low.is_none_or(|low| key >= low) && high.is_none_or(|high| key < high);
+        let mut expected: Vec<_> = tables.iter().flat_map(|c| c.versions.clone()).filter(|(k, ..)| wanted(k)).collect();
         expected.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         for direction in [Direction::Ascending, Direction::Descending] {
             let files: Vec<_> = tables.iter().map(build_content).collect();
+            let (first, last) = if direction == Direction::Ascending { (low, high) } else { (high, low) };
             let sources = files.iter().map(|file| {
-                Bounded::begin(Cursor::new(open(file, None, Keep::Root).unwrap()), range.clone(), direction).unwrap()
+                let cursor = Cursor::new(open(file, None, Keep::Root).unwrap());
+                Bounded::between(cursor, &range, direction, first, last).unwrap()
             });
             let mut merge = Merge::new(direction, sources.collect());
             let mut found = Vec::new();

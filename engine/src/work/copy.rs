@@ -96,7 +96,7 @@ pub(super) fn sources(
         let table = &input.open.table;
         let range = input.entry.range.intersection(within).expect("an input of a job holds some of its keys");
         tombstones.push(clipped(table.extent().tombstones(), &range));
-        let begun = Bounded::begin(Cursor::new(table.clone()), range, Direction::Ascending);
+        let begun = Bounded::begin(Cursor::new(table.clone()), &range, Direction::Ascending);
         sources.push(begun.map_err(|damage| input.open.damaged(damage))?);
     }
     Ok((Merge::new(Direction::Ascending, sources), tombstones))

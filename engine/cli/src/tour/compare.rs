@@ -29,7 +29,7 @@ impl Compared {
         let (mut wrong, mut unreported) = (0, 0);
         for entry in space.scan::<&[u8]>(.., Direction::Ascending) {
             let (key, found) = entry?;
-            unreported += u64::from(!expected.remove(key.as_slice()));
+            unreported += u64::from(!expected.remove(&*key));
             wrong += u64::from(*found != value(space.id(), &key)[..]);
         }
         let missing = expected.len() as u64;
