@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 /// Set for the traced process: the directory to work in.
 const WORK: &str = "BULKHEAD_TEST_TRACED_IN";
-const CALLS: &str = "openat,mkdirat,renameat,renameat2,unlinkat,fsync,fdatasync,fallocate,ftruncate,pwrite64,pread64,preadv2,flock";
+const CALLS: &str = "openat,openat2,mkdirat,renameat,renameat2,unlinkat,fsync,fdatasync,fallocate,ftruncate,pwrite64,pread64,preadv2,flock";
 
 /// The script that is traced. As a test of its own it does nothing.
 #[test]
@@ -146,14 +146,18 @@ fn every_verb_makes_its_calls_in_order_and_no_others() {
         ("renameat2(", "<W/x/y>, \"b\", RENAME_NOREPLACE"),
         ("mkdirat(", "<W/x/y>, \"d\", 0700"),
         ("fsync(", "<W/x/y>"),
+        ("openat2(", "<W/x/y>, \"d\", {flags=O_RDONLY|O_NONBLOCK|"),
         ("unlinkat(", "\"d\", AT_REMOVEDIR"),
+        ("openat2(", "<W/x/y>, \"b\", {flags=O_RDONLY|O_NONBLOCK|"),
         ("preadv2(", "RWF_NOWAIT"),
         ("unlinkat(", "\"b\", 0"),
         ("fsync(", "<W/x>"),
     ]);
     assert_eq!((t.count("fdatasync("), t.count("fsync(")), (2, 4), "{}", t.calls.join("\n"));
-    for call in t.calls.iter().filter(|call| call.starts_with("openat(") && call.contains("<W/x/y>, \"")) {
+    for call in t.calls.iter().filter(|call| call.starts_with("openat") && call.contains("<W/x/y>, \"")) {
         assert!(call.contains("O_NOFOLLOW") && call.contains("O_CLOEXEC"), "{call}");
+        // Without this the thread of the caller could wait for the device.
+        assert_eq!(call.starts_with("openat2("), call.contains("RESOLVE_CACHED"), "{call}");
     }
 }
 
@@ -170,7 +174,9 @@ fn a_failed_sync_is_answered_and_not_tried_again() {
 
 #[test]
 fn interrupted_calls_are_completed() {
-    for call in CALLS.split(',').filter(|call| !["openat", "flock", "renameat", "pread64"].contains(call)) {
+    for call in
+        CALLS.split(',').filter(|call| !["openat", "openat2", "flock", "renameat", "pread64"].contains(call))
+    {
         // The first of every two: each call is interrupted once.
         let Some(t) = trace(&[&format!("{call}:error=EINTR:when=1+2")]) else { return };
         assert!(t.calls.iter().any(|c| c.contains("EINTR") && c.contains("INJECTED")), "{call} was not made");
@@ -198,6 +204,11 @@ fn file_systems_that_lack_a_call_are_served_without_it() {
     let Some(t) = trace(&["preadv2:error=EAGAIN"]) else { return };
     t.all_ok();
     t.made(&[("pread64(", ", 4000, 0) = 4000")]);
+    for error in ["ENOSYS", "EAGAIN", "EINTR"] {
+        let Some(t) = trace(&[&format!("openat2:error={error}")]) else { return };
+        t.all_ok();
+        t.made(&[("openat(", "\"d\", O_RDONLY"), ("openat(", "\"b\", O_RDONLY")]);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The calls to trace, as strace wants them. (What the engine does with files must be among them: a call that is not
 /// looked at proves nothing.)
-pub const CALLS: &str = "openat,mkdirat,renameat,renameat2,unlinkat,fsync,fdatasync,fallocate,ftruncate,\
+pub const CALLS: &str = "openat,openat2,mkdirat,renameat,renameat2,unlinkat,fsync,fdatasync,fallocate,ftruncate,\
                          write,pwrite64,pwritev,pwritev2,writev";
 
 /// One call, as far as it changes what a crash leaves. Paths are absolute and those of the moment of the call.
@@ -122,6 +122,10 @@ fn parse(text: &str, base: &str) -> Option<Call> {
     match name {
         "openat" if args[2].contains("O_CREAT") => at(0).map(Call::Create),
         "openat" => None,
+        "openat2" => {
+            assert!(!args[2].contains("O_CREAT"), "nothing is made by {text}");
+            None
+        }
         "mkdirat" => at(0).map(Call::MakeDir),
         "renameat" | "renameat2" => Some(Call::Rename { from: at(0)?, to: at(2)? }),
         "unlinkat" => at(0).map(Call::Unlink),

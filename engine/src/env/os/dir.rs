@@ -5,7 +5,7 @@ use super::pools::Pools;
 use crate::env::{
     Access, Dir, DirEntry, EntryKind, File, Io, IoError, IoErrorKind, IoOp, LockGuard, Metadata, Owner,
 };
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -60,6 +60,11 @@ impl OsDir {
         })
     }
 
+    /// What `call` answers on this thread without waiting, of a name within this directory.
+    fn if_cached<T>(&self, name: &str, call: impl FnOnce(&At, &str) -> Option<T>) -> Option<T> {
+        is_single_component(name).then(|| call(&self.at, name)).flatten()
+    }
+
     fn opened_file(&self) -> impl FnOnce(OwnedFd, PathBuf) -> Arc<dyn File> + Send + 'static {
         let (owner, pools) = (self.owner, Arc::clone(&self.pools));
         move |fd, path| Arc::new(OsFile::new(fd, path, owner, pools))
@@ -92,6 +97,26 @@ impl Failure {
 }
 
 impl At {
+    /// Opens `name` if the kernel has all that it takes in memory. `None` where it may have to wait for the device, cannot
+    /// tell, or does not open it: then a thread that may wait asks again, and says why not.
+    fn open_cached(&self, name: &str, flags: OFlags) -> Option<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), ResolveFlags::CACHED).ok()
+    }
+
+    /// As [`At::open_regular`] and [`At::open_cached`] do: for reading.
+    fn open_regular_cached(&self, name: &str) -> Option<OwnedFd> {
+        let fd = self.open_cached(name, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let stat = rustix::fs::fstat(&fd).ok()?;
+        (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(fd)
+    }
+
+    /// As [`At::stat`] and [`At::open_cached`] do.
+    fn stat_cached(&self, name: &str) -> Option<Metadata> {
+        let fd = self.open_cached(name, OFlags::PATH)?;
+        rustix::fs::fstat(&fd).ok().map(metadata)
+    }
+
     /// Opens `name` and answers `NotOurs` unless it is a regular file.
     fn open_regular(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Failure> {
         let fd = retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags | ALWAYS, FILE_MODE))
@@ -107,9 +132,7 @@ impl At {
     }
 
     fn stat(&self, name: &OsStr) -> Result<Metadata, Errno> {
-        let stat = retry_on_intr(|| rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))?;
-        let len = u64::try_from(stat.st_size).expect("the kernel gives no negative length");
-        Ok(Metadata { kind: entry_kind(FileType::from_raw_mode(stat.st_mode)), len })
+        retry_on_intr(|| rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)).map(metadata)
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
@@ -170,11 +193,16 @@ impl Dir for OsDir {
     }
 
     fn open(&self, name: &str, access: Access) -> Io<Arc<dyn File>> {
+        let opened = self.opened_file();
         let flags = match access {
             Access::ReadStrict | Access::ReadRaw => OFlags::RDONLY,
             Access::Write => OFlags::RDWR,
         };
-        let opened = self.opened_file();
+        if flags == OFlags::RDONLY
+            && let Some(fd) = self.if_cached(name, At::open_regular_cached)
+        {
+            return Io::ok(opened(fd, self.at.path.join(name)));
+        }
         self.on(IoOp::Open, [name], move |at, [name]| {
             Ok(opened(at.open_regular(name, flags)?, at.path.join(name)))
         })
@@ -209,6 +237,9 @@ impl Dir for OsDir {
     }
 
     fn metadata(&self, name: &str) -> Io<Metadata> {
+        if let Some(metadata) = self.if_cached(name, At::stat_cached) {
+            return Io::ok(metadata);
+        }
         self.on(IoOp::Metadata, [name], |at, [name]| Ok(at.stat(OsStr::new(name))?))
     }
 
@@ -220,11 +251,14 @@ impl Dir for OsDir {
 
     fn open_dir(&self, name: &str) -> Io<Arc<dyn Dir>> {
         let (owner, pools) = (self.owner, Arc::clone(&self.pools));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | ALWAYS;
+        let opened = move |fd, path| -> Arc<dyn Dir> { Arc::new(OsDir::new(fd, path, owner, pools)) };
+        if let Some(fd) = self.if_cached(name, |at, name| at.open_cached(name, flags)) {
+            return Io::ok(opened(fd, self.at.path.join(name)));
+        }
         self.on(IoOp::OpenDir, [name], move |at, [name]| {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | ALWAYS;
             let fd = retry_on_intr(|| rustix::fs::openat(&at.fd, name, flags, Mode::empty()))?;
-            let dir: Arc<dyn Dir> = Arc::new(OsDir::new(fd, at.path.join(name), owner, pools));
-            Ok(dir)
+            Ok(opened(fd, at.path.join(name)))
         })
     }
 
@@ -247,6 +281,11 @@ impl Dir for OsDir {
 /// Whether `name` can only mean an entry of the directory itself.
 fn is_single_component(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+}
+
+fn metadata(stat: Stat) -> Metadata {
+    let len = u64::try_from(stat.st_size).expect("the kernel gives no negative length");
+    Metadata { kind: entry_kind(FileType::from_raw_mode(stat.st_mode)), len }
 }
 
 fn entry_kind(file_type: FileType) -> EntryKind {

@@ -168,7 +168,7 @@ impl File for OsFile {
     }
 
     fn len(&self) -> Io<u64> {
-        self.off_thread(IoOp::Len, Inner::len)
+        Io::ready(self.0.answer(IoOp::Len, self.0.len()))
     }
 }
 

@@ -1,12 +1,15 @@
 //! [`OsEnv`]: the real operating system. The only place of the engine that touches files, clocks and threads.
 //!
 //! **What runs where.** Writes go to the page cache on the calling thread; reads try the page cache there too and go
-//! to a pool when they would wait for the device; everything else (syncs, allocation, names, locks, transfers longer
-//! than [`OsOptions::inline_max`]) runs on a second pool. In both an [`Owner`] has a bounded share, so that a slow
-//! file stalls only its own space, and threads end when idle. Dropping an [`Io`] leaves the operation running.
+//! to a pool when they would wait for the device. Opening something to be read and asking what a name stands for try
+//! the kernel's cache of names there, in the same way (`RESOLVE_CACHED`, from Linux 5.12 on). Everything else (syncs,
+//! allocation, changes of names, lists, locks, transfers longer than [`OsOptions::inline_max`]), and names that are not
+//! cached, runs on a second pool. In both an [`Owner`] has a bounded share, so that a slow file stalls only its own
+//! space, and threads end when idle. Dropping an [`Io`] leaves the operation running.
 //!
 //! **What is not promised.** A write to the page cache can itself wait when the kernel throttles writers or when the
-//! file system's journal stands still; then it holds up the thread of the runtime that called it.
+//! file system's journal stands still, and so can asking a file system on the network how long an open file is; then
+//! it holds up the thread of the runtime that called it.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
