@@ -2,7 +2,7 @@
 use super::cases::{Beyond, Closing, Facts, Files, Reading, Tail};
 use super::report::{Damage, RecoveryReport};
 use crate::codec::offset_in;
-use crate::env::{Access, Dir, Io, IoError};
+use crate::env::{Access, Dir, File, Io, IoError};
 use crate::ids::{Lsn, SpaceUid};
 use crate::limits::{PAGE, SEGMENT_HARD_MAX};
 use crate::manifest::{SegmentEnd, SegmentEntry, Version};
@@ -14,12 +14,16 @@ use crate::wal::scan::{Boundary, Scanned, Scanner, Stop, last_nonzero, stated_en
 use crate::wal::segment::{SEGMENT_HEADER, SegmentId, verify_header};
 use crate::work::yield_now;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Bytes scanned before others get a turn.
 const SCAN_STEP: usize = 1024 * 1024;
-/// Bytes read at a time where the end of a segment is looked for.
-const PIECE: usize = 1024 * 1024;
+/// Fewest and most bytes read at a time where the end of a segment is looked for.
+const PIECES: (usize, usize) = (16 * 1024, 1024 * 1024);
+/// Segments that stay open from the look at their links until they are read: as many as are read at the same time, and
+/// more than most logs have.
+const KEPT_OPEN: usize = 2;
 /// Enough of a segment for its header and its link.
 const PEEK: usize = SEGMENT_HEADER as usize + 512;
 
@@ -95,7 +99,7 @@ impl From<IoError> for Trouble {
 struct Incoming {
     /// Length of the file.
     size: u64,
-    file: Arc<dyn crate::env::File>,
+    file: Arc<dyn File>,
     wanted: usize,
     /// Where it ends is known.
     ends: bool,
@@ -166,11 +170,17 @@ async fn read_segments(
 ) -> Result<(), Trouble> {
     let ids: Vec<SegmentId> =
         version.segments.iter().map(|s| SegmentId { space: uid, file: s.file, number: s.number }).collect();
-    let mut links = Vec::new();
+    let (mut links, mut kept) = (Vec::new(), VecDeque::new());
     for id in &ids {
-        links.push(peek_link(wal, *id).await);
-        if matches!(links.last(), Some(Err(Trouble::Unreadable(_)))) {
-            return links.pop().expect("just seen").map(|_: Option<Link>| ());
+        match peek_link(wal, *id).await {
+            Err(Trouble::Unreadable(why)) => return Err(Trouble::Unreadable(why)),
+            Err(damaged) => links.push(Err(damaged)),
+            Ok((link, file)) => {
+                if kept.len() == links.len() && kept.len() < KEPT_OPEN {
+                    kept.push_back(file);
+                }
+                links.push(Ok(link));
+            }
         }
     }
     let damaged_at = links.iter().position(Result::is_err);
@@ -197,11 +207,11 @@ async fn read_segments(
         let end = end?;
         let incoming = match ahead.take() {
             Some(incoming) => incoming,
-            None => begin_read(wal, *id, lens[i]).await,
+            None => begin_read(wal, *id, kept.pop_front(), lens[i]).await,
         };
         // The next one is read while this one is scanned.
         if let Some(next) = ids.get(i + 1) {
-            ahead = Some(begin_read(wal, *next, lens[i + 1]).await);
+            ahead = Some(begin_read(wal, *next, kept.pop_front(), lens[i + 1]).await);
         }
         if i >= chained {
             let segment = load(*id, incoming?, None, &mut |_, _| (), report).await?;
@@ -387,8 +397,9 @@ fn conclude(log: &mut Log, version: &Version) {
     }
 }
 
-/// The link of a segment, if its first frame is one. The header must verify: it was synced before it was listed.
-async fn peek_link(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Option<Link>, Trouble> {
+/// The link of a segment, if its first frame is one, and the open file. The header must verify: it was synced before it
+/// was listed.
+async fn peek_link(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<(Option<Link>, Arc<dyn File>), Trouble> {
     let file = open(wal, id).await?;
     let bytes = file.read_at(0, vec![0; PEEK]).await?;
     let Some(mut scanner) = Scanner::new(&bytes, id) else {
@@ -396,10 +407,10 @@ async fn peek_link(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Option<Link>, Tr
     };
     let mut link = None;
     scanner.step(1, &mut |frame| link = link.or(frame.link()));
-    Ok(link)
+    Ok((link, file))
 }
 
-async fn open(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Arc<dyn crate::env::File>, Trouble> {
+async fn open(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Arc<dyn File>, Trouble> {
     match wal.open(&id.file_name(), Access::ReadRaw).await {
         Ok(file) => Ok(file),
         Err(e) if e.is_not_found() => Err(damaged(id, 0, "a listed segment is missing".to_owned())),
@@ -407,9 +418,17 @@ async fn open(wal: &Arc<dyn Dir>, id: SegmentId) -> Result<Arc<dyn crate::env::F
     }
 }
 
-/// Begins to read a segment, up to `len` where its end is known.
-async fn begin_read(wal: &Arc<dyn Dir>, id: SegmentId, len: Option<u64>) -> Result<Incoming, Trouble> {
-    let file = open(wal, id).await?;
+/// Begins to read a segment, opened before or not, up to `len` where its end is known.
+async fn begin_read(
+    wal: &Arc<dyn Dir>,
+    id: SegmentId,
+    opened: Option<Arc<dyn File>>,
+    len: Option<u64>,
+) -> Result<Incoming, Trouble> {
+    let file = match opened {
+        Some(file) => file,
+        None => open(wal, id).await?,
+    };
     let size = file.len().await?;
     let wanted = len.unwrap_or(size).min(SEGMENT_HARD_MAX);
     if wanted > size && !mutants::on("corruption-as-torn-tail") {
@@ -429,10 +448,12 @@ async fn begin_read(wal: &Arc<dyn Dir>, id: SegmentId, len: Option<u64>) -> Resu
 
 /// Reads the first `len` bytes of a file but for zeros behind the last byte written. They may be nearly all of it and
 /// take no memory: the last byte is looked for a piece at a time, from behind.
-async fn read_written(file: &Arc<dyn crate::env::File>, len: usize) -> Result<Io<Bytes>, IoError> {
+async fn read_written(file: &Arc<dyn File>, len: usize) -> Result<Io<Bytes>, IoError> {
     let (mut end, mut piece) = (len, Vec::new());
+    // Of a short segment a quarter: little of it is written, most of the time, and large buffers are slow to come by.
+    let each = (len / 4).next_multiple_of(PAGE).clamp(PIECES.0, PIECES.1);
     while end > 0 {
-        let from = (end - 1) / PIECE * PIECE;
+        let from = (end - 1) / each * each;
         piece.resize(end - from, 0);
         piece = file.read_at(from as u64, piece).await?;
         let written =
