@@ -9,6 +9,7 @@ use bulkhead::env::os::{OsEnv, OsOptions, block_on};
 use bulkhead::{Batch, Durability, Engine, Options, Space, SpaceId, WriteOptions};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::cell::Cell;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -18,6 +19,10 @@ const BATCH: u64 = 100;
 const WRITERS: usize = 100;
 /// Puts of each writer.
 const PUTS: u64 = 2;
+/// Of each bench, so that all of them take a minute together; where an iteration takes longer, Criterion goes on until it
+/// has its samples.
+const TIME: Duration = Duration::from_secs(4);
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// An engine with its spaces, in a directory of its own in the present one.
 struct Bed {
@@ -60,6 +65,7 @@ fn key(n: u64) -> [u8; 16] {
 fn batches(c: &mut Criterion) {
     let mut group = c.benchmark_group("batches");
     group.throughput(Throughput::Elements(RECORDS)).sample_size(20);
+    group.warm_up_time(WARM_UP).measurement_time(TIME);
     for spaces in SPACES {
         let bed = Bed::new(spaces, Durability::Process);
         let next = Cell::new(0);
@@ -86,6 +92,7 @@ fn batches(c: &mut Criterion) {
 fn synced(c: &mut Criterion) {
     let mut group = c.benchmark_group("synced");
     group.throughput(Throughput::Elements(WRITERS as u64 * PUTS)).sample_size(20);
+    group.warm_up_time(WARM_UP).measurement_time(TIME);
     for spaces in SPACES {
         let bed = Bed::new(spaces, Durability::Power);
         let next = Cell::new(0);

@@ -30,6 +30,9 @@ pub struct Args {
     pub count: u64,
     #[arg(long, hide = true, default_value = "random")]
     pub order: Order,
+    /// Spaces that are opened at once.
+    #[arg(long, hide = true, default_value_t = 1)]
+    pub width: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -74,7 +77,7 @@ impl Bench {
     ];
 }
 
-/// Processes that are started to be killed.
+/// Processes that are started for what only a process of its own shows: most to be killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Child {
     /// Puts, each acknowledged at `Process`.
@@ -89,6 +92,8 @@ pub enum Child {
     LoadFjall,
     /// The same by redb.
     LoadRedb,
+    /// Opens all spaces, and says how long that took and how much memory.
+    Recover,
 }
 
 impl Args {

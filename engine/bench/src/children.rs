@@ -1,4 +1,4 @@
-//! Processes that fill a log and are killed: what they leave is what a crash leaves.
+//! Processes of their own. Most fill a log and are killed: what they leave is what a crash leaves.
 use crate::args::{Args, Child};
 use crate::beside::{Kind, plain};
 use crate::records::{key, value};
@@ -25,6 +25,7 @@ pub fn run(child: &Child, args: &Args) {
         Child::LoadBulkhead => load(Kind::Bulkhead, args),
         Child::LoadFjall => load(Kind::Fjall, args),
         Child::LoadRedb => load(Kind::Redb, args),
+        Child::Recover => crate::recovery::open(args),
         Child::Puts | Child::Groups => {
             let runtime = store::runtime();
             let engine = store::open_log(&runtime, &args.dir, Durability::Process);

@@ -19,6 +19,7 @@ mod peer;
 mod process;
 mod raw;
 mod records;
+mod recovery;
 mod reopen;
 mod report;
 mod rounds;

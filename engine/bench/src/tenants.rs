@@ -1,22 +1,24 @@
 //! One space beside many: the same writes over 1, 2, 10 and 100 spaces, a loud neighbour, batches of 3.2 KB beside the raw
-//! log, and recovery of much log in one space and in a hundred.
+//! log and for long, and recovery ([`crate::recovery`]).
 use crate::args::Args;
 use crate::group::timed;
-use crate::meter::{self, cost};
+use crate::meter::cost;
 use crate::raw::RawFile;
 use crate::records::{KEY, Numbers, Order, VALUE, key, value};
 use crate::report::{Report, Target};
 use crate::rounds::{Way, interleave, median};
 use crate::store;
 use bulkhead::env::os::block_on;
-use bulkhead::{Batch, Durability, Options, Space, WriteOptions};
+use bulkhead::{Batch, Durability, Space, WriteOptions};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of an episode, the record of the brief.
-const EPISODE: usize = 3200;
+pub const EPISODE: usize = 3200;
 const BATCH: usize = 100;
+/// Episodes that one space takes.
+const EPISODES: usize = 1_000_000;
 /// Batches a round over all spaces together; every space gets as many.
 const BATCHES: usize = 200;
 /// Puts a round of the quiet neighbour.
@@ -28,11 +30,12 @@ pub fn run(args: &Args, dir: &Path, report: &mut Report) {
     spread(args, &dir.join("spread"), report);
     neighbour(args, &dir.join("neighbour"), report);
     episodes(args, &dir.join("episodes"), report);
-    recovery(args, &dir.join("recovery"), report);
+    steady(args, &dir.join("steady"), report);
+    crate::recovery::run(args, &dir.join("recovery"), report);
 }
 
 /// Puts the records of `range` into `spaces` in turn, a batch each, every one acknowledged at `durability`.
-async fn put_batches(spaces: &[Space], range: Range<u64>, len: usize, durability: Durability) {
+pub async fn put_batches(spaces: &[Space], range: Range<u64>, len: usize, durability: Durability) {
     for (n, first) in range.clone().step_by(BATCH).enumerate() {
         let mut batch = Batch::new();
         for r in first..(first + BATCH as u64).min(range.end) {
@@ -141,50 +144,26 @@ fn episodes(args: &Args, dir: &Path, report: &mut Report) {
     block_on(engine.close()).expect("the engine closes");
 }
 
-/// Row 41: opening 1 GiB of log again, of one space and of a hundred.
-fn recovery(args: &Args, dir: &Path, report: &mut Report) {
-    let records = args.scaled(1 << 30) as u64 / (KEY + EPISODE) as u64;
+/// Row 42: as many records of 3.2 KB as make tables in all tiers, in synced batches; each tenth is to be as fast as is
+/// asked for, the last one too.
+fn steady(args: &Args, dir: &Path, report: &mut Report) {
+    const PARTS: usize = 10;
     let runtime = store::runtime();
-    // All of it is to be in the log.
-    let options = |recovery_parallelism| {
-        let mut options = Options { recovery_parallelism, ..store::options(Durability::Process) };
-        (options.tiers.memtable_bytes, options.tiers.log_bytes) = (4 << 30, 4 << 30);
-        options
-    };
-    report.title(&format!("Opening {records} records of 3.2 KB in the log again"));
-    for spaces in [1, 100] {
-        let home = dir.join(spaces.to_string());
-        let engine = store::open_with(&runtime, &home, options(1));
-        let each = records / spaces as u64;
-        for n in 0..spaces {
-            let space = [store::space(&engine, n)];
-            block_on(put_batches(&space, 0..each, EPISODE, Durability::Process));
-        }
-        block_on(engine.close()).expect("the engine closes");
-        drop(engine);
-        let live = (each * spaces as u64 * (KEY + EPISODE) as u64) as f64;
-        let before = meter::resident();
-        meter::reset_peak();
-        let open = |parallel: usize| {
-            let mut engine = None;
-            let took = cost(|| {
-                let open = store::open_with(&runtime, &home, options(parallel));
-                let reports = block_on(open.recover_all()).expect("every space is looked at");
-                assert_eq!(reports.iter().map(|r| r.operations).sum::<u64>(), each * spaces as u64);
-                engine = Some(open);
-            });
-            block_on(engine.expect("just opened").close()).expect("the engine closes");
-            took.wall.as_secs_f64()
-        };
-        let (one, two): (Vec<f64>, Vec<f64>) = (0..3).map(|_| (open(1), open(2))).unzip();
-        let (wall, ratio) = (median(one.iter().copied()), median(one.iter().zip(&two).map(|(a, b)| a / b)));
-        let beyond = (meter::peak() - before) as f64 - live;
-        println!("  {spaces} spaces: {wall:.2} s one by one, {:.2} s two at once", median(two.into_iter()));
-        if spaces == 1 {
-            report.verdict("tenants.recovery_s", wall, Target::AtMost(5.0));
-            report.verdict("tenants.recovery_mib_beyond", beyond / f64::from(1 << 20), Target::AtMost(64.0));
-        } else {
-            report.told("tenants.recovery_two_at_once", ratio);
-        }
-    }
+    let engine = store::open(&runtime, dir, Durability::Power);
+    let space = [store::space(&engine, 0)];
+    let each = args.scaled(EPISODES) / PARTS;
+    let mut numbers = Numbers::default();
+    let rates: Vec<f64> = (0..PARTS)
+        .map(|_| {
+            let part = put_batches(&space, numbers.take(each), EPISODE, Durability::Power);
+            each as f64 / cost(|| block_on(part)).wall.as_secs_f64()
+        })
+        .collect();
+    report.title(&format!("{} records of 3.2 KB in batches of 100, each synced", each * PARTS));
+    let shown: Vec<String> = rates.iter().map(|r| format!("{r:.0}")).collect();
+    println!("  records a second in each tenth: {}", shown.join(" "));
+    let slowest = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    report.verdict("tenants.steady_slowest_tenth", slowest, Target::AtLeast(10_000.0));
+    report.told("tenants.steady_last_in_first", rates[PARTS - 1] / rates[0]);
+    block_on(engine.close()).expect("the engine closes");
 }
