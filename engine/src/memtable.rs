@@ -11,11 +11,11 @@
 use crate::config::Amount;
 use crate::ids::Lsn;
 use crate::key::Key;
-use bytes::Bytes;
 use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 
 mod range_delete;
 #[cfg(test)]
@@ -23,59 +23,12 @@ mod range_tests;
 mod replay;
 mod run;
 mod spans;
+mod value;
 
 pub use replay::{Progress, Replay};
 use run::{Run, RunEntry};
 pub use spans::{Hidden, Spans, Stretch};
-
-/// A value read from a space: immutable bytes, cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Value(Bytes);
-
-impl Value {
-    /// A copy of `bytes`.
-    #[must_use]
-    pub fn copy_from(bytes: &[u8]) -> Value {
-        Value(Bytes::copy_from_slice(bytes))
-    }
-
-    /// A value that is these bytes.
-    #[must_use]
-    pub(crate) fn from_bytes(bytes: Bytes) -> Value {
-        Value(bytes)
-    }
-
-    /// Its bytes, not copied.
-    #[must_use]
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.0
-    }
-}
-
-impl std::ops::Deref for Value {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl AsRef<[u8]> for Value {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl From<Value> for Vec<u8> {
-    fn from(value: Value) -> Vec<u8> {
-        value.0.into()
-    }
-}
-
-impl std::fmt::Debug for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
+pub use value::Value;
 
 /// Bytes of bookkeeping that one version costs beside key and value (two tree slots, reference counts, queue entry).
 pub const VERSION_OVERHEAD: u64 = 128;
@@ -125,22 +78,61 @@ impl Tally {
 struct Version {
     lsn: Lsn,
     /// `None` is a tombstone.
-    value: Option<Value>,
+    value: Option<Arc<[u8]>>,
 }
 
-/// The versions of one key; `older` ascending and below `newest`.
+impl Version {
+    fn len(&self) -> Option<usize> {
+        self.value.as_deref().map(<[u8]>::len)
+    }
+
+    fn seen(&self) -> Seen {
+        self.value.as_ref().map(Value::of)
+    }
+}
+
+/// The versions of one key. They lie in the nodes of the tree, so that they are small: most keys have one version.
 #[derive(Debug)]
 struct Versions {
     newest: Version,
-    older: Vec<Version>,
+    older: Option<Box<Older>>,
 }
+
+/// Ascending, below the newest one, and never empty.
+#[derive(Debug)]
+struct Older(Vec<Version>);
+
+const _: () = assert!(size_of::<Versions>() == 32, "half a cache line");
 
 impl Versions {
     fn at(&self, lsn: Lsn) -> Option<&Version> {
         if self.newest.lsn <= lsn {
             return Some(&self.newest);
         }
-        self.older.iter().rev().find(|v| v.lsn <= lsn)
+        self.older().iter().rev().find(|v| v.lsn <= lsn)
+    }
+
+    fn older(&self) -> &[Version] {
+        self.older.as_ref().map_or(&[], |older| &older.0)
+    }
+
+    /// One more, which is newer than all.
+    fn push(&mut self, version: Version) {
+        let old = std::mem::replace(&mut self.newest, version);
+        assert!(old.lsn < self.newest.lsn, "a commit has one operation a key");
+        match &mut self.older {
+            Some(older) => older.0.push(old),
+            none => *none = Some(Box::new(Older(vec![old]))),
+        }
+    }
+
+    /// Takes the oldest `count` away, the newest one left out; tells `drop` of each.
+    fn forget(&mut self, count: usize, drop: impl FnMut(Version)) {
+        let Some(older) = &mut self.older else { return };
+        older.0.drain(..count).for_each(drop);
+        if older.0.is_empty() {
+            self.older = None;
+        }
     }
 }
 
@@ -164,11 +156,21 @@ pub enum Underneath {
 /// What a reader sees of a key: its value, or that it was deleted.
 pub type Seen = Option<Value>;
 
-/// All versions of one key, the newest first; `None` is a tombstone.
+/// All versions of one key.
 #[derive(Debug)]
 pub struct KeyVersions<'a> {
     pub key: &'a [u8],
-    pub versions: Vec<(Lsn, Option<&'a [u8]>)>,
+    above: Option<&'a Versions>,
+    below: Option<RunEntry<'a>>,
+}
+
+impl<'a> KeyVersions<'a> {
+    /// The newest first; `None` is a tombstone.
+    pub fn iter(&self) -> impl Iterator<Item = (Lsn, Option<&'a [u8]>)> + use<'a> {
+        let above = self.above.into_iter().flat_map(|v| v.older().iter().chain([&v.newest]).rev());
+        let below = self.below.map(|entry| (entry.lsn(), entry.bytes()));
+        above.map(|v| (v.lsn, v.value.as_deref())).chain(below)
+    }
 }
 
 /// Sorted versions of one space.
@@ -273,20 +275,17 @@ impl Memtable {
     pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) {
         let lsn = self.last;
         self.tally.add(key.len(), value.map(<[u8]>::len));
-        let version = Version { lsn, value: value.map(Value::copy_from) };
+        let version = Version { lsn, value: value.map(Arc::from) };
         match self.map.entry(key.into()) {
             Entry::Vacant(entry) => {
                 if version.value.is_none() || self.base.written(key).is_some() {
                     self.garbage.push_back((lsn, entry.key().clone()));
                 }
-                entry.insert(Versions { newest: version, older: Vec::new() });
+                entry.insert(Versions { newest: version, older: None });
             }
             Entry::Occupied(mut entry) => {
                 self.garbage.push_back((lsn, entry.key().clone()));
-                let versions = entry.get_mut();
-                let old = std::mem::replace(&mut versions.newest, version);
-                assert!(old.lsn < lsn, "a commit has one operation a key");
-                versions.older.push(old);
+                entry.get_mut().push(version);
             }
         }
     }
@@ -306,7 +305,7 @@ impl Memtable {
             }
         }
         match version {
-            Some(version) => Some(version.value.clone()),
+            Some(version) => Some(version.seen()),
             None => self.base.get(key),
         }
     }
@@ -336,21 +335,10 @@ impl Memtable {
                 (None, Some(_)) => Ordering::Greater,
                 (Some((key, _)), Some(entry)) => (***key).cmp(entry.key()),
             };
-            let mut found = KeyVersions { key: &[], versions: Vec::new() };
-            if order.is_le()
-                && let Some((key, v)) = above.next()
-            {
-                found.key = key;
-                let all = std::iter::once(&v.newest).chain(v.older.iter().rev());
-                found.versions.extend(all.map(|v| (v.lsn, v.value.as_deref())));
-            }
-            if order.is_ge()
-                && let Some(entry) = below.next()
-            {
-                found.key = entry.key();
-                found.versions.push((entry.lsn(), entry.bytes()));
-            }
-            Some(found)
+            let above = if order.is_le() { above.next() } else { None };
+            let below = if order.is_ge() { below.next() } else { None };
+            let key = above.map(|(key, _)| &**key).or_else(|| below.map(|entry| entry.key()))?;
+            Some(KeyVersions { key, above: above.map(|(_, versions)| versions), below })
         })
     }
 
@@ -370,7 +358,8 @@ impl Memtable {
         let above = self.map.range::<[u8], _>((lower, upper));
         let hides = |key: &[u8], written| self.spans.cover(key, lsn).is_some_and(|cover| written < cover);
         let visible = |(key, versions): (&'_ Key, &'_ Versions)| {
-            versions.at(lsn).map(|v| (key.clone(), v.value.clone().filter(|_| !hides(key, v.lsn))))
+            let hidden = |v: &Version| v.value.is_some() && hides(key, v.lsn);
+            versions.at(lsn).map(|v| (key.clone(), if hidden(v) { None } else { v.seen() }))
         };
         let below = self.base.range(lower, upper);
         let seen = |e: RunEntry<'_>| if hides(e.key(), e.lsn()) { None } else { e.value() };
@@ -428,10 +417,10 @@ impl Memtable {
             self.base.remove(key);
         }
         let tally = &mut self.tally;
-        let mut drop = |v: Version| tally.remove(key.len(), v.value.as_ref().map(|v| v.len()));
+        let mut drop = |v: Version| tally.remove(key.len(), v.len());
         let tombstones_go = self.underneath == Underneath::Nothing;
         if versions.newest.lsn <= floor {
-            std::mem::take(&mut versions.older).into_iter().for_each(&mut drop);
+            versions.forget(versions.older().len(), &mut drop);
             if versions.newest.value.is_none() && tombstones_go {
                 drop(std::mem::take(&mut versions.newest));
                 self.map.remove(key);
@@ -440,12 +429,10 @@ impl Memtable {
         }
         // The newest at or below the floor is what a reader at the floor sees: those before it go, and it too if it
         // is a tombstone, since then nothing is left for it to hide.
-        let Some(seen) = versions.older.iter().rposition(|v| v.lsn <= floor) else { return };
-        let drop_to = seen + usize::from(versions.older[seen].value.is_none() && tombstones_go);
-        versions.older.drain(..drop_to).for_each(drop);
-        if versions.older.is_empty() {
-            versions.older = Vec::new();
-        }
+        let older = versions.older();
+        let Some(seen) = older.iter().rposition(|v| v.lsn <= floor) else { return };
+        let goes = seen + usize::from(older[seen].value.is_none() && tombstones_go);
+        versions.forget(goes, drop);
     }
 }
 
@@ -576,7 +563,8 @@ mod tests {
         m.set_durable(lsn(4));
         let next = m.successor();
         assert_eq!((next.last(), next.durable(), next.is_empty()), (lsn(5), lsn(4), true));
-        let all: Vec<_> = m.versions(Bound::Unbounded).map(|v| (v.key.to_vec(), v.versions)).collect();
+        let all: Vec<_> =
+            m.versions(Bound::Unbounded).map(|v| (v.key.to_vec(), v.iter().collect::<Vec<_>>())).collect();
         let [(k, k_versions), (l, l_versions)] = &all[..] else { panic!("{all:?}") };
         assert_eq!((&k[..], &l[..]), (&b"k"[..], &b"l"[..]));
         assert_eq!(k_versions[..], [(lsn(5), Some(&b"c"[..])), (lsn(4), Some(&b"b"[..]))]);

@@ -69,12 +69,8 @@ impl Memtable {
         let within = (Bound::Included(start), end.as_ref().map_or(Bound::Unbounded, Bound::Excluded));
         let tally = &mut self.tally;
         let emptied = self.map.extract_if(within, |key, versions| {
-            let mut drop = |v: super::Version| tally.remove(key.len(), v.value.as_ref().map(|v| v.len()));
-            let hidden = versions.older.partition_point(|v| v.lsn < lsn);
-            versions.older.drain(..hidden).for_each(&mut drop);
-            if versions.older.is_empty() {
-                versions.older = Vec::new();
-            }
+            let mut drop = |v: super::Version| tally.remove(key.len(), v.len());
+            versions.forget(versions.older().partition_point(|v| v.lsn < lsn), &mut drop);
             if versions.newest.lsn < lsn {
                 drop(std::mem::take(&mut versions.newest));
                 return true;

@@ -367,7 +367,7 @@ mod tests {
             let versions = |t: &Memtable| -> Vec<_> {
                 let owned = |(lsn, value): (Lsn, Option<&[u8]>)| (lsn, value.map(<[u8]>::to_vec));
                 let all = t.versions(Bound::Unbounded);
-                all.map(|k| (k.key.to_vec(), k.versions.into_iter().map(owned).collect::<Vec<_>>())).collect()
+                all.map(|k| (k.key.to_vec(), k.iter().map(owned).collect::<Vec<_>>())).collect()
             };
             prop_assert_eq!(versions(&found), versions(&table));
             for (key, _) in &changes {
@@ -442,11 +442,11 @@ mod tests {
         let changes: Changes = (0..100u8).map(|n| (vec![n], Some(vec![n; 10_000]))).collect();
         let table = replayed(&changes, 100, false);
         let kept = table.get(&[5], table.last()).flatten().unwrap();
-        assert!(kept.0.is_unique(), "a hundredth of the log's bytes is copied");
+        assert!(kept.stands_alone(), "a hundredth of the log's bytes is copied");
         let changes: Changes = (0..10u8).map(|n| (vec![n], Some(vec![n; 10_000]))).collect();
         let table = replayed(&changes, 10, false);
         let shared = table.get(&[5], table.last()).flatten().unwrap();
-        assert!(!shared.0.is_unique(), "a tenth is not");
+        assert!(!shared.stands_alone(), "a tenth is not");
         assert_eq!((&kept[..], &shared[..]), (&[5; 10_000][..], &[5; 10_000][..]));
     }
 

@@ -167,7 +167,7 @@ impl Run {
         if len * SHARED_PART < chunk.len() {
             return Some(Value::copy_from(&chunk[at..at + len]));
         }
-        Some(Value(chunk.slice(at..at + len)))
+        Some(Value::from_bytes(chunk.slice(at..at + len)))
     }
 
     pub(super) fn is_empty(&self) -> bool {

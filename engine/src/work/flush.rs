@@ -5,7 +5,7 @@ use crate::env::Dir;
 use crate::ids::Lsn;
 use crate::key::Key;
 use crate::limits::TABLE_EXTENT_TARGET;
-use crate::memtable::{Memtable, Spans};
+use crate::memtable::{KeyVersions, Memtable, Spans};
 use crate::table::retain::{Below, Readers, Verdict, VersionKind, judge, range_stays};
 use crate::table::{Body, Entry, Keep, Priority, RangeTombstone, Shape};
 use bytes::Bytes;
@@ -119,8 +119,8 @@ impl<'a> Copying<'a> {
             };
             let mut kept = KeptVersions { flush, spans, newer: None, deletes: Vec::new() };
             for source in &mut sources {
-                let versions = source.next_if(|k| k.key == key).map(|k| k.versions);
-                for (lsn, value) in versions.into_iter().flatten() {
+                let versions = source.next_if(|k| k.key == key);
+                for (lsn, value) in versions.iter().flat_map(KeyVersions::iter) {
                     kept.add(key, lsn, value, writer);
                 }
             }
