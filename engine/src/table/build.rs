@@ -5,7 +5,7 @@
 //! 1.25 bytes a key and 28 bytes a block. A value that is apart goes out as soon as it is added, in front of the block
 //! that refers to it.
 use super::block::{BlockBuilder, Placed, inline};
-use super::compress::Compression;
+use super::compress::{Compression, Trials};
 use super::entry::{Apart, Body, Entry, version_order};
 use super::extent::{Extent, RangeTombstone};
 use super::filter::{self, KeyHash};
@@ -75,6 +75,7 @@ pub struct TableBuilder {
     block: BlockBuilder,
     /// Contents of the block being finished; kept for its capacity.
     scratch: Vec<u8>,
+    trials: Trials,
     leaf: Vec<Child>,
     leaf_len: usize,
     hashes: Vec<KeyHash>,
@@ -111,6 +112,7 @@ impl TableBuilder {
             out: Output { offset: 0, bytes: Vec::new() },
             block: BlockBuilder::new(shape.interval),
             scratch: Vec::new(),
+            trials: Trials::default(),
             leaf: Vec::new(),
             leaf_len: 0,
             hashes: Vec::new(),
@@ -152,8 +154,8 @@ impl TableBuilder {
     }
     /// Takes the bytes that are finished.
     pub fn take(&mut self) -> Output {
-        let next = self.len();
-        std::mem::replace(&mut self.out, Output { offset: next, bytes: Vec::new() })
+        let next = Output { offset: self.len(), bytes: Vec::with_capacity(self.out.bytes.len()) };
+        std::mem::replace(&mut self.out, next)
     }
 
     /// Adds a version.
@@ -256,7 +258,11 @@ impl TableBuilder {
     fn finish_block(&mut self, next: Option<&[u8]>) {
         let mut contents = std::mem::take(&mut self.scratch);
         self.block.finish(&mut contents);
-        let handle = self.piece(PieceKind::Block, &contents, self.shape.compression);
+        let wanted = self.trials.next(self.shape.compression);
+        let handle = self.piece(PieceKind::Block, &contents, wanted);
+        if wanted != Compression::None {
+            self.trials.note(handle.stored_as(contents.len(), wanted));
+        }
         self.scratch = contents;
         let key = match next {
             Some(next) => index::separator(&self.last_key, next),

@@ -25,6 +25,38 @@ impl Compression {
     }
 }
 
+/// Pieces in a row that did not shrink, after which not every one is tried.
+const TRIED: u32 = 4;
+/// From then on one of so many is.
+const EVERY: u32 = 8;
+
+/// Which pieces of a table are tried: pieces beside each other are mostly alike, and trying costs more than all else that
+/// is done to one.
+#[derive(Debug, Default)]
+pub struct Trials {
+    /// Tries in a row that came to nothing.
+    vain: u32,
+    /// Pieces not tried since.
+    passed: u32,
+}
+
+impl Trials {
+    /// As what the next piece is to be stored, if `wanted` is what pays where it pays.
+    pub fn next(&mut self, wanted: Compression) -> Compression {
+        if self.vain >= TRIED && self.passed + 1 < EVERY {
+            self.passed += 1;
+            return Compression::None;
+        }
+        self.passed = 0;
+        wanted
+    }
+
+    /// A piece was tried; how it is stored.
+    pub fn note(&mut self, found: Compression) {
+        self.vain = if found == Compression::None { self.vain.saturating_add(1) } else { 0 };
+    }
+}
+
 /// LZ4 cannot make more than this many bytes of one.
 const LZ4_RATIO_MAX: usize = 255;
 
@@ -71,6 +103,21 @@ mod tests {
         for wrong in [0, 1, text.len() - 1, text.len() + 1, usize::MAX] {
             assert_eq!(decompress_lz4(&out[1..], wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn among_pieces_that_do_not_shrink_few_are_tried_until_one_does() {
+        let mut trials = Trials::default();
+        let mut tried = |n: usize, found| {
+            let pieces = (0..n).map(|_| trials.next(Compression::Lz4));
+            let wanted: Vec<_> = pieces.collect();
+            wanted.iter().filter(|w| **w == Compression::Lz4).for_each(|_| trials.note(found));
+            wanted.iter().filter(|w| **w == Compression::Lz4).count()
+        };
+        assert_eq!((tried(3, Compression::None), tried(1, Compression::None)), (3, 1));
+        assert_eq!((tried(7, Compression::None), tried(1, Compression::None)), (0, 1));
+        assert_eq!((tried(7, Compression::None), tried(1, Compression::Lz4)), (0, 1));
+        assert_eq!(tried(100, Compression::Lz4), 100);
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl Handle {
     pub fn decode(r: &mut Reader<'_>) -> Option<Handle> {
         Some(Handle { offset: r.u64()?, len: r.u32()?, crc: r.u32()? })
     }
+    /// How a piece is stored whose contents are so long, and that was to be stored as `wanted` if that pays.
+    #[must_use]
+    pub fn stored_as(self, contents: usize, wanted: Compression) -> Compression {
+        if (self.len as usize) < PIECE_HEADER + contents { wanted } else { Compression::None }
+    }
     /// The offset behind the piece.
     #[must_use]
     pub fn end(self) -> u64 {

@@ -243,7 +243,8 @@ impl Rewrite {
             match self.merge.state() {
                 MergeStep::Need { source, need } => return Ok(Progress::Need { source, need }),
                 MergeStep::End => {
-                    if let Some(cut) = self.cut_between(None, pace) {
+                    self.look_for_fill(pace);
+                    if let Some(cut) = self.cut_between(None) {
                         self.cut_at(builder, cut, lower);
                         return Ok(Progress::Cut);
                     }
@@ -272,12 +273,12 @@ impl Rewrite {
 
     /// Goes on to the next key, unless the table ends in front of it.
     fn begin_key(&mut self, builder: &mut TableBuilder, pace: Pace, lower: &dyn Lower) -> Option<Progress> {
+        self.look_for_fill(pace);
         let view = self.merge.view().expect("the merge stands at an entry");
-        if let Some(cut) = self.cut_between(Some(Bytes::copy_from_slice(view.key)), pace) {
+        if let Some(cut) = self.cut_between(Some(view.key)) {
             self.cut_at(builder, cut, lower);
             return Some(Progress::Cut);
         }
-        let view = self.merge.view().expect("the merge stands at an entry");
         let upper = self.merge.current().is_some_and(|source| source < self.choice.upper);
         let full = self
             .choice
@@ -303,13 +304,17 @@ impl Rewrite {
         Some(Progress::Cut)
     }
 
-    /// Where the table has to end for its range tombstones, between the key copied last and `next`, if that may be.
-    fn cut_between(&mut self, next: Option<Bytes>, pace: Pace) -> Option<Bytes> {
+    /// Finds out where the table being built has as many range tombstones as one should, unless that is known.
+    fn look_for_fill(&mut self, pace: Pace) {
         if self.fills.is_none() {
             self.fills = Some(self.fills(pace.extent));
         }
+    }
+
+    /// Where the table has to end for its range tombstones, between the key copied last and `next`, if that may be.
+    fn cut_between(&self, next: Option<&[u8]>) -> Option<Bytes> {
         let at = self.fills.as_ref()?.as_ref()?;
-        if next.as_ref().is_some_and(|next| next < at) {
+        if next.is_some_and(|next| *next < at[..]) {
             return None;
         }
         // The first one from there on that the last key can be parted from.
@@ -318,7 +323,7 @@ impl Rewrite {
             t.start >= *at && (self.key.is_empty() || KeyRange::may_cut(&self.key, &t.start))
         };
         let start = &all.get(all.partition_point(|t| !parted(t)))?.start;
-        let fits = next.is_none_or(|next| *start <= next);
+        let fits = next.is_none_or(|next| start[..] <= *next);
         fits.then(|| Bytes::copy_from_slice(KeyRange::lower_bound(start)))
     }
 
