@@ -79,7 +79,7 @@ pub struct TierOptions {
     pub raised_percent: u64,
     /// Share from which moving down comes before all else.
     pub high_percent: u64,
-    /// Share from which writers are slowed down.
+    /// Share from which writers are slowed down: hardly at first, and more the further above it the tier is.
     pub critical_percent: u64,
     /// Seconds without an access after which a hot table moves down; 0 is never.
     pub hot_age_s: u64,
@@ -131,7 +131,11 @@ pub struct Tiers {
     options: TierOptions,
     memtable_bytes: u64,
     log_bytes: u64,
+    sealed_max: u64,
 }
+
+/// Fewest sealed memtables at which writers may have to stop, and most.
+const SEALED_MAX: (u64, u64) = (4, 8);
 
 /// As long as anything may be configured to take.
 const AGES: u64 = 100 * 366 * DAY;
@@ -176,15 +180,19 @@ impl Tiers {
         bounded("tiers.promote-window-s", o.promote_window_s, 1, AGES)?;
         bounded("tiers.snapshot-age-ms", o.snapshot_age_ms, 0, 1000 * AGES)?;
         bounded("tiers.max-snapshots", o.max_snapshots, 0, 1 << 32)?;
-        Ok(Tiers { memtable_bytes: o.memtable_bytes, log_bytes: o.log_bytes, options })
+        let (memtable_bytes, log_bytes) = (o.memtable_bytes, o.log_bytes);
+        Ok(Tiers { memtable_bytes, log_bytes, sealed_max: SEALED_MAX.0, options })
     }
 
     /// Fits them into an engine with this memory budget and first log segments of this size, both in bytes.
     #[must_use]
     pub fn within(self, memory_budget: u64, segment_first: u64) -> Tiers {
+        let share = memory_budget / 4;
+        let memtable_bytes = self.options.memtable_bytes.min(share);
         Tiers {
-            memtable_bytes: self.options.memtable_bytes.min(memory_budget / 4),
+            memtable_bytes,
             log_bytes: self.options.log_bytes.max(4 * segment_first),
+            sealed_max: (share / memtable_bytes).clamp(SEALED_MAX.0, SEALED_MAX.1),
             ..self
         }
     }
@@ -199,6 +207,13 @@ impl Tiers {
     #[must_use]
     pub fn memtable_bytes(&self) -> u64 {
         self.memtable_bytes
+    }
+
+    /// Sealed memtables at which writers stop until one is flushed: as many as a quarter of the memory budget holds, within
+    /// bounds. A burst of writes goes on while they fill.
+    #[must_use]
+    pub fn sealed_max(&self) -> u64 {
+        self.sealed_max
     }
 
     /// Bytes of log beyond which the memtable is flushed: as configured, and at least four first segments.

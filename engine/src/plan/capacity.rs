@@ -63,6 +63,14 @@ pub fn pressure_of(o: &TierOptions, tables: &Tables, tier: Tier) -> Pressure {
     pressure(o, used(tables.tier(tier)), capacity(o, tier))
 }
 
+/// How full `tier` is, in percent of its capacity: of entries or of bytes, whichever is more.
+#[must_use]
+pub fn percent_of(o: &TierOptions, tables: &Tables, tier: Tier) -> u64 {
+    let (used, most) = (used(tables.tier(tier)), capacity(o, tier));
+    let part = |u: u64, c: u64| u64::try_from(u128::from(u) * 100 / u128::from(c.max(1))).unwrap_or(u64::MAX);
+    part(used.entries, most.entries).max(part(used.bytes, most.bytes))
+}
+
 /// Which limit a put would break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {

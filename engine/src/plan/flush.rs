@@ -40,8 +40,8 @@ pub struct Facts<'a> {
     pub hot_tables: usize,
     /// How full cold is: puts are refused, and deletes must come down to make room.
     pub cold: Pressure,
-    /// How full the tier is that flushes go to.
-    pub hot: Pressure,
+    /// How full the tier is that flushes go to, in percent.
+    pub hot_percent: u64,
     /// Bytes of all memtables of the engine, in percent of its budget.
     pub memory_percent: u64,
     /// Whether this space borrows more memory than any other.
@@ -201,10 +201,19 @@ impl Debt {
     }
 }
 
-/// Sealed memtables at which writers stop.
-const SEALED_MAX: u64 = 4;
 /// The slowest pace before a stop, in microseconds a KiB: 4 MiB a second.
 const SLOWEST: u64 = 250;
+
+/// Percent of its capacity at which a full hot tier holds writers back as much as it ever does, by half of the slowest pace.
+const HOT_PERCENT_MAX: u64 = 1000;
+
+/// Whether flushes are so far behind that jobs let them go first. Flushes free memory and log for writers, and the more a
+/// flush adds to hot, the less the next move rewrites below for each entry. But not while hot tables are so many that
+/// writers are held back for that: then a merge or move is what they wait for.
+#[must_use]
+pub fn is_behind(tiers: &Tiers, f: &Facts<'_>) -> bool {
+    f.sealed.len() > 1 && f.hot_tables < 2 * tiers.get().hot_tables
+}
 
 /// How writers are held back: not at all, then slower with each step towards the limit, then stopped.
 #[must_use]
@@ -214,17 +223,32 @@ pub fn throttle(tiers: &Tiers, f: &Facts<'_>) -> Throttle {
     // Each in percent of the way from where it begins to hurt to where it must stop.
     let part =
         |value: u64, from: u64, to: u64| value.saturating_sub(from).saturating_mul(100) / (to - from).max(1);
+    let stop = tiers.sealed_max();
     let steps = [
-        part(f.sealed.len() as u64, 1, SEALED_MAX),
+        part(f.sealed.len() as u64, stop / 4, stop).pow(2).div_ceil(100),
         part(f.hot_tables as u64, 2 * o.hot_tables as u64, HOT_TABLES_MAX as u64),
         part(log, tiers.log_bytes(), 2 * tiers.log_bytes()),
-        if f.hot >= Pressure::Critical { 50 } else { 0 },
     ];
-    match steps.into_iter().max().unwrap_or(0) {
+    let micros = match steps.into_iter().max().unwrap_or(0) {
+        100.. => return Throttle::Stop,
+        0 => 0,
+        step => (SLOWEST * step / 100).max(1),
+    };
+    match micros.max(full_hot(o.critical_percent, f.hot_percent)) {
         0 => Throttle::None,
-        100.. => Throttle::Stop,
-        step => Throttle::Slow { micros_per_kib: (SLOWEST * step / 100).max(1) },
+        micros_per_kib => Throttle::Slow { micros_per_kib },
     }
+}
+
+/// How much hot holds writers back, in microseconds a KiB, once it is critically full. It grows with the square of the
+/// excess: what hot holds too much leaves it with the next move, and the more one move takes the less it rewrites below for
+/// each entry, so that a little more is hardly worth a wait; but who writes faster than moves can follow is met half-way.
+fn full_hot(critical: u64, percent: u64) -> u64 {
+    if percent < critical {
+        return 0;
+    }
+    let over = percent.min(HOT_PERCENT_MAX) - critical;
+    (SLOWEST / 2 * over * over / (HOT_PERCENT_MAX - critical).pow(2)).max(1)
 }
 
 #[cfg(test)]
@@ -244,7 +268,7 @@ mod tests {
             durable: Lsn::from_raw(100),
             hot_tables: 0,
             cold: Pressure::Low,
-            hot: Pressure::Low,
+            hot_percent: 0,
             memory_percent: 0,
             largest: Borrower::Other,
             quiet: Quiet::Yes,
@@ -308,13 +332,30 @@ mod tests {
     #[test]
     fn writers_slow_down_before_they_stop() {
         let t = tiers();
-        let of =
-            |n: usize| throttle(&t, &facts(&[sealed(1, 1), sealed(2, 1), sealed(3, 1), sealed(4, 1)][..n]));
-        assert_eq!((of(0), of(1), of(4)), (Throttle::None, Throttle::None, Throttle::Stop));
-        assert!(of(1) < of(2) && of(2) < of(3) && of(3) < of(4));
+        let all: Vec<_> = (1..=8).map(|n| sealed(n, 1)).collect();
+        let of = |n: usize| throttle(&t, &facts(&all[..n]));
+        assert_eq!((of(0), of(2), of(8)), (Throttle::None, Throttle::None, Throttle::Stop));
+        assert!((2..8).all(|n| of(n) < of(n + 1)));
+        let scarce = Tiers::new(t.get().clone()).unwrap().within(40_000, 16 * 1024);
+        assert_eq!(throttle(&scarce, &facts(&all[..4])), Throttle::Stop, "no more than memory allows");
+        assert!(throttle(&scarce, &facts(&all[..2])) > Throttle::None);
         let hot = |n| throttle(&t, &Facts { hot_tables: n, ..facts(&[]) });
         assert!(hot(16) == Throttle::None && hot(20) < hot(40) && hot(HOT_TABLES_MAX) == Throttle::Stop);
-        assert!(throttle(&t, &Facts { hot: Pressure::Critical, ..facts(&[]) }) > Throttle::None);
+        let full = |hot_percent| throttle(&t, &Facts { hot_percent, ..facts(&[]) });
+        assert_eq!((full(94), full(95)), (Throttle::None, Throttle::Slow { micros_per_kib: 1 }));
+        assert!(full(95) < full(300) && full(300) < full(600) && full(600) < full(1000));
+        assert_eq!(
+            (full(1000), full(u64::MAX)),
+            (Throttle::Slow { micros_per_kib: SLOWEST / 2 }, full(1000))
+        );
+    }
+
+    #[test]
+    fn jobs_let_flushes_go_first_that_are_behind_but_not_when_hot_tables_are_many() {
+        let (t, all) = (tiers(), [sealed(1, 1), sealed(2, 1)]);
+        let behind = |n: usize, hot_tables| is_behind(&t, &Facts { hot_tables, ..facts(&all[..n]) });
+        assert!(!behind(0, 0) && !behind(1, 0) && behind(2, 0) && behind(2, 15));
+        assert!(!behind(2, 16), "what writers wait for is not held back");
     }
 
     #[test]

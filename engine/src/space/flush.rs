@@ -16,7 +16,7 @@ use crate::ids::{FileUid, SegmentNo};
 use crate::limits::HOT_TABLES_MAX;
 use crate::manifest::{Edit, Tier};
 use crate::mutants;
-use crate::plan::capacity::pressure_of;
+use crate::plan::capacity::{percent_of, pressure_of};
 use crate::plan::flush::{self as planner, Active, Borrower, Facts, FlushPlan, Log, Quiet, Throttle};
 use crate::table::retain::Below;
 use crate::table::{Readers, TableId};
@@ -55,7 +55,7 @@ impl Incarnation {
             durable: core.line.durable(),
             hot_tables: tables.hot.len(),
             cold: pressure_of(o, tables, Tier::Cold),
-            hot: pressure_of(o, tables, Tier::Hot),
+            hot_percent: percent_of(o, tables, Tier::Hot),
             memory_percent: if core.gives_back { 100 } else { self.context.budget.percent() },
             largest: if core.gives_back { Borrower::Largest } else { Borrower::Other },
             quiet: if core.line.is_quiet() { Quiet::Yes } else { Quiet::No },
@@ -154,6 +154,11 @@ impl Incarnation {
         let can = matches!(core.phase, Phase::Open) && self.flush_is_blocked(core).is_none();
         let sealed = !self.layers.read().under.sealed.is_empty();
         can && (core.flushing == Flushing::UnderWay || sealed)
+    }
+
+    /// Whether jobs are to let flushes go first.
+    pub(super) fn flushes_first(&self, core: &Core) -> bool {
+        self.flushes(core) && self.with_facts(core, |facts| planner::is_behind(&self.tiers(), facts))
     }
 
     /// Whether what is in memory is.

@@ -83,6 +83,10 @@ impl Incarnation {
         if core.jobs.under_way || core.jobs.rests || waits || !matches!(core.phase, Phase::Open) {
             return None;
         }
+        if self.flushes_first(core) {
+            // The end of a flush asks again.
+            return None;
+        }
         let (floor, live, memory) = {
             let layers = self.layers.read();
             (layers.active.floor(), layers.under.tables.clone(), layers.holds())
