@@ -93,10 +93,15 @@ impl Borrow<[u8]> for Key {
     }
 }
 
-/// The bytes of a short key as numbers that are ordered as they are. The last one repeats some of the second.
-fn words(bytes: &[u8; SHORT]) -> [u64; 3] {
-    let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-    [word(0), word(8), word(SHORT - 8)]
+/// How the bytes of two short keys compare, eight at a time as numbers that are ordered as they are: most keys differ in
+/// the first ones.
+#[inline]
+fn compare(a: &[u8; SHORT], b: &[u8; SHORT]) -> Ordering {
+    let word =
+        |of: &[u8; SHORT], at: usize| u64::from_be_bytes(of[at..at + 8].try_into().expect("eight bytes"));
+    let words = |at| word(a, at).cmp(&word(b, at));
+    // The last one repeats some of the second.
+    words(0).then_with(|| words(8)).then_with(|| words(SHORT - 8))
 }
 
 impl Ord for Key {
@@ -105,7 +110,7 @@ impl Ord for Key {
         match (&self.0, &other.0) {
             // Where the bytes with their zeros are equal one key is the other and zeros: the shorter one is first.
             (Repr::Short { len: a, bytes: x }, Repr::Short { len: b, bytes: y }) => {
-                words(x).cmp(&words(y)).then(a.cmp(b))
+                compare(x, y).then_with(|| a.cmp(b))
             }
             _ => (**self).cmp(&**other),
         }
