@@ -2,8 +2,8 @@
 //! path. A verb that is held back has not been called below: it is, once it is let go.
 use bulkhead::env::os::{OsEnv, OsOptions};
 use bulkhead::env::{
-    Access, Dir, DirEntry, Env, File, Io, IoError, IoErrorKind, IoOp, LockGuard, Metadata, Missing, Owner,
-    Sleep, Task,
+    Access, Dir, DirEntry, DiskSpace, Env, File, Io, IoError, IoErrorKind, IoOp, LockGuard, Metadata,
+    Missing, Owner, Sleep, Task,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -251,6 +251,9 @@ impl Dir for HookedDir {
     }
     fn sync(&self) -> Io<()> {
         self.named(IoOp::SyncDir, "", |d, _| d.sync())
+    }
+    fn disk_space(&self) -> Io<DiskSpace> {
+        self.named(IoOp::DiskSpace, "", |d, _| d.disk_space())
     }
     fn lock(&self, name: &str) -> Io<LockGuard> {
         self.named(IoOp::Lock, name, |d, name| d.lock(name))

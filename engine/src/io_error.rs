@@ -29,6 +29,7 @@ pub enum IoOp {
     Allocate,
     Truncate,
     Len,
+    DiskSpace,
 }
 
 /// What went wrong, as far as the engine acts differently upon it.

@@ -4,7 +4,9 @@ use crate::decide::{hash_bytes, mix};
 use crate::dir::Ino;
 use crate::verbs::{Covers, OpenFile, Target, Verb, What};
 use crate::world::World;
-use bulkhead::env::{Access, Completer, Dir, DirEntry, File, Io, IoOp, LockGuard, Metadata, Missing, Owner};
+use bulkhead::env::{
+    Access, Completer, Dir, DirEntry, DiskSpace, File, Io, IoOp, LockGuard, Metadata, Missing, Owner,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +146,9 @@ impl Dir for SimDir {
     }
     fn sync(&self) -> Io<()> {
         self.itself(IoOp::SyncDir, |done| Verb::SyncDir(self.ino, Covers::default(), done))
+    }
+    fn disk_space(&self) -> Io<DiskSpace> {
+        self.itself(IoOp::DiskSpace, |done| Verb::DiskSpace(self.ino, done))
     }
     fn lock(&self, name: &str) -> Io<LockGuard> {
         self.at(IoOp::Lock, name, |done| Verb::Lock(self.ino, done))

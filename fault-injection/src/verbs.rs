@@ -2,8 +2,8 @@
 use crate::dir::{Ino, Name};
 use crate::disk::{Disk, Node};
 use bulkhead::env::{
-    Access, Completer, Dir, DirEntry, File, IoError, IoErrorKind, IoOp, IoResult, LockGuard, Metadata,
-    Missing,
+    Access, Completer, Dir, DirEntry, DiskSpace, File, IoError, IoErrorKind, IoOp, IoResult, LockGuard,
+    Metadata, Missing,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) enum What {
 }
 
 /// Kinds of things that owners are counted by.
-pub(crate) const WHATS: usize = IoOp::Len as usize + 3;
+pub(crate) const WHATS: usize = IoOp::DiskSpace as usize + 3;
 
 impl What {
     pub(crate) fn index(self) -> usize {
@@ -92,6 +92,7 @@ pub(crate) enum Verb {
     MakeDir(Ino, Completer<()>),
     OpenDir(Ino, Completer<Arc<dyn Dir>>),
     SyncDir(Ino, Covers, Completer<()>),
+    DiskSpace(Ino, Completer<DiskSpace>),
     Lock(Ino, Completer<LockGuard>),
     ReadAt(OpenFile, u64, Vec<u8>, Completer<Vec<u8>>),
     WriteAt(OpenFile, u64, Vec<u8>, Completer<Vec<u8>>),
@@ -139,6 +140,7 @@ impl Verb {
             | Verb::List(..)
             | Verb::Metadata(..)
             | Verb::OpenDir(..)
+            | Verb::DiskSpace(..)
             | Verb::Lock(..)
             | Verb::ReadAt(..)
             | Verb::Len(..)
@@ -168,6 +170,7 @@ pub(crate) enum Delivery {
     List(Completer<Vec<DirEntry>>, IoResult<Vec<DirEntry>>),
     Metadata(Completer<Metadata>, IoResult<Metadata>),
     Len(Completer<u64>, IoResult<u64>),
+    DiskSpace(Completer<DiskSpace>, IoResult<DiskSpace>),
     Lock(Completer<LockGuard>, IoResult<LockGuard>),
 }
 
@@ -181,6 +184,7 @@ impl Delivery {
             Delivery::List(done, result) => done.complete(result),
             Delivery::Metadata(done, result) => done.complete(result),
             Delivery::Len(done, result) => done.complete(result),
+            Delivery::DiskSpace(done, result) => done.complete(result),
             Delivery::Lock(done, result) => done.complete(result),
         }
     }
@@ -198,6 +202,7 @@ impl Delivery {
             Delivery::List(done, result) => of(done, result),
             Delivery::Metadata(done, result) => of(done, result),
             Delivery::Len(done, result) => of(done, result),
+            Delivery::DiskSpace(done, result) => of(done, result),
             Delivery::Lock(done, result) => of(done, result),
         }
     }
@@ -213,6 +218,7 @@ impl Delivery {
             // A write only hands back what it was given.
             Delivery::Bytes(_, Ok(bytes)) if what != What::Io(IoOp::WriteAt) => hash_bytes(bytes),
             Delivery::Len(_, Ok(len)) => *len,
+            Delivery::DiskSpace(_, Ok(space)) => mix(space.free, space.total),
             Delivery::Metadata(_, Ok(m)) => mix(m.kind as u64, m.len),
             Delivery::List(_, Ok(names)) => {
                 let name = |e: &DirEntry| mix(e.kind as u64, hash_bytes(e.name.as_encoded_bytes()));

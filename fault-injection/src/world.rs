@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub(crate) seed: u64,
     pub(crate) latency: Latency,
     pub(crate) capacity: Option<u64>,
+    /// Bytes of it that somebody else holds.
+    pub(crate) taken: u64,
     pub(crate) disk: Disk,
     pub(crate) decider: Decider,
     pub(crate) faults: Faults,
@@ -137,6 +139,7 @@ impl World {
             seed,
             latency: options.latency,
             capacity: options.capacity,
+            taken: 0,
             disk: Disk::new(options.profile),
             decider,
             faults: Faults::new(&options.faults),
@@ -255,6 +258,7 @@ impl World {
             seed: state.seed,
             latency: state.latency,
             capacity: state.capacity,
+            taken: state.taken,
             disk: state.disk.fork(),
             decider: state.decider.clone(),
             faults: state.faults.clone(),
@@ -303,6 +307,13 @@ impl World {
     /// Bytes on the device from now on.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.state().capacity = capacity;
+    }
+
+    /// Somebody else takes all of the device but `room` bytes beyond what is used now, or gives it all back.
+    pub fn fill(&self, room: Option<u64>) {
+        let mut state = self.state();
+        let free = state.capacity.map_or(0, |capacity| capacity.saturating_sub(state.disk.used));
+        state.taken = room.map_or(0, |room| free.saturating_sub(room));
     }
 
     /// Bytes taken by all files together.

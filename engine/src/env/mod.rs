@@ -119,6 +119,15 @@ pub struct Metadata {
     pub len: u64,
 }
 
+/// What [`Dir::disk_space`] tells, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// What this process may still take.
+    pub free: u64,
+    /// What there is altogether, taken or not.
+    pub total: u64,
+}
+
 /// An open directory. All names are single components relative to it: nothing can reach a directory that later took
 /// the same path, and symbolic links are never followed (opening one answers [`IoErrorKind::NotOurs`]). A name that is
 /// not a single component (empty, `.`, `..`, or holding a `/` or a zero byte) is refused with `NotOurs` by every verb.
@@ -170,6 +179,10 @@ pub trait Dir: Send + Sync + std::fmt::Debug {
     /// directory only, neither the data of what they name nor this directory's own name in its parent. After an error
     /// nothing is known about any of them.
     fn sync(&self) -> Io<()>;
+
+    /// How much room the file system has that this directory lies in. Others may take it at any time: what is free is a
+    /// hint, and only [`File::allocate`] makes room one's own. A file system that does not tell answers all ones.
+    fn disk_space(&self) -> Io<DiskSpace>;
 
     /// Takes the exclusive lock on `name`, creating the file when it is missing, without waiting; writes a line that
     /// names this process into it. Held by another process or handle: [`IoErrorKind::Locked`] with that line. The

@@ -97,7 +97,7 @@ impl State {
     }
 
     pub(super) fn has_room(&self, cost: u64) -> bool {
-        cost == 0 || self.capacity.is_none_or(|capacity| self.disk.used + cost <= capacity)
+        cost == 0 || self.capacity.is_none_or(|capacity| self.disk.used + self.taken + cost <= capacity)
     }
 
     /// How many of the first `len` bytes of a write the device has room for.

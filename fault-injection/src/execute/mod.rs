@@ -51,6 +51,7 @@ impl State {
             Verb::SyncDir(dir, covers, done) => {
                 Delivery::Unit(done, self.sync_dir(&call, IoOp::SyncDir, Some(dir), covers, &mut struck))
             }
+            Verb::DiskSpace(dir, done) => Delivery::DiskSpace(done, self.disk_space(&call, dir)),
             Verb::Lock(dir, done) => Delivery::Lock(done, self.lock(&call, dir)),
             Verb::ReadAt(file, offset, buf, done) => {
                 Delivery::Bytes(done, self.read(&call, &file, offset, buf, &mut struck))

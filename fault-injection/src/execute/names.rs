@@ -10,8 +10,8 @@ use crate::verbs::{Covers, OpenFile};
 use crate::violation::ViolationKind;
 use crate::world::State;
 use bulkhead::env::{
-    Access, Dir, DirEntry, EntryKind, File, IoError, IoErrorKind, IoOp, IoResult, LockGuard, Metadata,
-    Missing, Owner,
+    Access, Dir, DirEntry, DiskSpace, EntryKind, File, IoError, IoErrorKind, IoOp, IoResult, LockGuard,
+    Metadata, Missing, Owner,
 };
 use std::sync::Arc;
 
@@ -278,6 +278,12 @@ impl State {
         let kind = kind_of(&self.disk.nodes[&ino]);
         let len = if kind == EntryKind::File { self.seen_len(ino) } else { 0 };
         Ok(Metadata { kind, len })
+    }
+
+    pub(super) fn disk_space(&mut self, call: &Call<'_>, dir: Ino) -> IoResult<DiskSpace> {
+        self.dir_of(call, IoOp::DiskSpace, dir)?;
+        let total = self.capacity.unwrap_or(u64::MAX);
+        Ok(DiskSpace { free: total.saturating_sub(self.disk.used + self.taken), total })
     }
 
     /// C7; F09 for directories.

@@ -197,6 +197,18 @@ pub(super) async fn an_owner_changes_nothing_but_the_owner(dir: &dyn Dir) {
     ok("sync", theirs.sync()).await;
 }
 
+pub(super) async fn disk_space_is_what_there_is(dir: &dyn Dir) {
+    let before = ok("disk_space", dir.disk_space()).await;
+    assert!(before.free <= before.total, "disk_space: no more is free than there is, {before:?}");
+    let file = ok("create", dir.create("a")).await;
+    ok("allocate", file.allocate(64 * 1024)).await;
+    ok("make_dir", dir.make_dir("d")).await;
+    let below = ok("open_dir", dir.open_dir("d")).await;
+    let after = ok("disk_space", below.disk_space()).await;
+    assert_eq!(after.total, before.total, "disk_space: that of the file system, whatever the directory");
+    assert!(after.total >= 64 * 1024, "disk_space: in bytes, {after:?}");
+}
+
 pub(super) async fn lock_admits_one(dir: &dyn Dir) {
     for round in 0..3 {
         let guard = ok("lock", dir.lock(".lock")).await;

@@ -40,6 +40,7 @@ pub async fn all(env: Arc<dyn Env>, root: &Path) {
     dir::names_are_single_components(&*at("names").await).await;
     dir::a_handle_means_the_directory_not_its_path(&*at("handles").await).await;
     dir::an_owner_changes_nothing_but_the_owner(&*at("owner").await).await;
+    dir::disk_space_is_what_there_is(&*at("disk-space").await).await;
     dir::lock_admits_one(&*at("lock").await).await;
     file::what_is_written_is_read(&*at("read-write").await).await;
     file::reads_are_short_only_at_the_end(&*at("short").await).await;

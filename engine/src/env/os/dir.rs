@@ -3,7 +3,8 @@ use super::errno::error;
 use super::file::OsFile;
 use super::pools::Pools;
 use crate::env::{
-    Access, Dir, DirEntry, EntryKind, File, Io, IoError, IoErrorKind, IoOp, LockGuard, Metadata, Owner,
+    Access, Dir, DirEntry, DiskSpace, EntryKind, File, Io, IoError, IoErrorKind, IoOp, LockGuard, Metadata,
+    Owner,
 };
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -264,6 +265,17 @@ impl Dir for OsDir {
 
     fn sync(&self) -> Io<()> {
         self.on(IoOp::SyncDir, [], |at, []| Ok(retry_on_intr(|| rustix::fs::fsync(&at.fd))?))
+    }
+
+    fn disk_space(&self) -> Io<DiskSpace> {
+        self.on(IoOp::DiskSpace, [], |at, []| {
+            let stat = retry_on_intr(|| rustix::fs::fstatvfs(&at.fd))?;
+            let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+            // Some file systems have no size that they could tell.
+            let tells = stat.f_blocks > 0;
+            let of = |blocks| if tells { bytes(blocks) } else { u64::MAX };
+            Ok(DiskSpace { free: of(stat.f_bavail), total: of(stat.f_blocks) })
+        })
     }
 
     fn lock(&self, name: &str) -> Io<LockGuard> {
