@@ -69,6 +69,11 @@ pub struct Options {
     /// are not held back. Where it is less than what writes bring along tiers fill up, and writers are slowed down.
     #[serde(deserialize_with = "size::deserialize")]
     pub background_bytes_per_s: u64,
+    /// Bytes of disk that are kept for deletes and flushes once the disk is full, in one file for all spaces together; at
+    /// most a sixteenth of the file system. While they are not there puts get `NoSpace`. 0 keeps none: then a full disk
+    /// refuses deletes too.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub reserve_bytes: u64,
     /// Spaces that `recover_all` opens at once.
     pub recovery_parallelism: usize,
     /// Capacities of tiers and what moves between them, for every space that has none of its own.
@@ -93,6 +98,7 @@ impl Default for Options {
             max_descriptors: 512,
             idle_close_ms: 60_000,
             background_bytes_per_s: 0,
+            reserve_bytes: 16 << 20,
             recovery_parallelism: 4,
             tiers: TierOptions::default(),
             spaces: BTreeMap::new(),
@@ -128,6 +134,7 @@ impl Config {
         bounded("max-descriptors", o.max_descriptors, 16, 1 << 30)?;
         bounded("idle-close-ms", o.idle_close_ms, 1, 7 * 86_400_000)?;
         bounded("background-bytes-per-s", o.background_bytes_per_s, 0, 1 << 50)?;
+        bounded("reserve-bytes", o.reserve_bytes, 0, 1 << 50)?;
         bounded("recovery-parallelism", o.recovery_parallelism as u64, 1, 1024)?;
         let tiers = checked(o, o.tiers.clone())?;
         let of = |(id, tiers): (&SpaceId, &TierOptions)| {
@@ -202,6 +209,11 @@ impl Config {
     #[must_use]
     pub fn background_bytes_per_s(&self) -> u64 {
         self.options.background_bytes_per_s
+    }
+    /// See [`Options::reserve_bytes`].
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        self.options.reserve_bytes
     }
     /// Capacities of a space's tiers and what moves between them.
     #[must_use]

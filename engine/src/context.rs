@@ -3,9 +3,12 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::config::{Config, SpaceTiers};
 use crate::descriptors::Descriptors;
-use crate::env::{Env, LockGuard, Owner};
-use crate::ids::SpaceId;
+use crate::env::{Dir, Env, LockGuard, Owner};
+use crate::ids::{FileUid, SpaceId};
+use crate::limits::RESERVE_SLACK;
+use crate::manifest::{Current, SwitchError, Version, switch};
 use crate::rate::Rate;
+use crate::reserve::{Lent, Reserve, Takes};
 use crate::sync::Mutex;
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +24,8 @@ pub(crate) struct Context {
     /// Of what jobs over tables move.
     pub(crate) rate: Rate,
     pub(crate) descriptors: Arc<Descriptors>,
+    /// Room on the disk for deletes.
+    pub(crate) reserve: Reserve,
     /// Verified pieces of tables.
     pub(crate) cache: Arc<Cache>,
     /// The data root's lock, until the engine is closed. It lies here since every opening of a space holds the context:
@@ -40,6 +45,33 @@ impl Context {
     ) {
         let span = tracing::info_span!("space", space = %space, task = name);
         self.env.spawn(Owner::of(space), name, Box::pin(task.instrument(span)));
+    }
+}
+
+impl Context {
+    /// Switches the manifest in `dir` from `current` to one that holds `version`, in a file of a new name. One that finds no
+    /// room and was not written is tried again with room from the reserve, if it may take that.
+    ///
+    /// # Errors
+    /// As [`switch`].
+    pub(crate) async fn switch(
+        &self,
+        owner: Owner,
+        dir: &Arc<dyn Dir>,
+        current: &Current,
+        version: &Version,
+        takes: Takes,
+    ) -> Result<Current, SwitchError> {
+        loop {
+            let file = FileUid::from_raw(self.env.entropy(owner));
+            match switch(dir, current, version.clone(), file).await {
+                Err(SwitchError::NotWritten(e))
+                    if e.is_no_space()
+                        && takes == Takes::Reserve
+                        && self.reserve.lend(RESERVE_SLACK).await == Lent::Yes => {}
+                done => return done,
+            }
+        }
     }
 }
 

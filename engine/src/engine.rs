@@ -7,7 +7,9 @@ use crate::env::{Dir, Env, Missing, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::SpaceId;
 use crate::naming::Naming;
+use crate::paths::RESERVE_FILE;
 use crate::recovery::{self, RecoveryReport, RecoveryStatus, RepairPlan, recover};
+use crate::reserve::{Reserve, ReserveStats};
 use crate::root::{self, Ignored};
 use crate::space::{
     Claim, Home, Incarnation, Registry, SettleOnPanic, Slot, SlotState, Space, being_deleted, create_space,
@@ -70,12 +72,17 @@ impl Engine {
         }
         let mut found = root::look(&dir).await?;
         root::identify(&env, &dir, !found.spaces.is_empty()).await?;
+        if found.has_reserve && config.reserve_bytes() == 0 {
+            // Of an opening that was configured otherwise.
+            let _ = dir.remove(RESERVE_FILE).await;
+        }
         let husks = delete::resume(&*env, &dir, &mut found).await?;
         let context = Arc::new(Context {
             tiers: SpaceTiers::default(),
             budget: Budget::new(config.memory_budget()),
             rate: crate::rate::Rate::new(config.background_bytes_per_s()),
             descriptors: Descriptors::new(config.max_descriptors()),
+            reserve: Reserve::new(dir.clone(), config.reserve_bytes()),
             cache: crate::cache::Cache::new(config.cache_bytes(), config.cache_share_bytes()),
             env,
             config,
@@ -245,6 +252,12 @@ impl Engine {
     #[must_use]
     pub fn descriptors(&self) -> u64 {
         self.shared.context.descriptors.used()
+    }
+
+    /// How the reserve for deletes on a full disk stands.
+    #[must_use]
+    pub fn reserve(&self) -> ReserveStats {
+        self.shared.context.reserve.stats()
     }
 
     /// What lies in the data root.

@@ -15,7 +15,7 @@ pub enum ErrorKind {
     Rejected(Rejected),
     /// Too much at once: try again after `retry_after`. Nothing was done.
     Busy { retry_after: Duration },
-    /// No room on the disk: free some, or delete. Nothing was ordered; clears by itself.
+    /// No room on the disk: free some, or delete, for which there is a reserve. Nothing was ordered; clears by itself.
     NoSpace,
     /// A write or sync of this space failed: reads see the durable state; reopen the space to write again.
     Fenced,

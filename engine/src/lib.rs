@@ -39,6 +39,7 @@ pub mod paths;
 pub mod plan;
 mod rate;
 pub mod recovery;
+mod reserve;
 mod root;
 pub mod space;
 mod sync;
@@ -55,6 +56,7 @@ pub use ids::{Lsn, SpaceId};
 pub use key::Key;
 pub use memtable::{Direction, Value};
 pub use recovery::{RecoveryReport, RecoveryStatus, RepairPlan};
+pub use reserve::ReserveStats;
 pub use root::{Ignored, decode_engine_file, encode_engine_file};
 pub use space::{Commit, JobCounts, Outcome, Salvage, Scan, Snapshot, Space, SpaceState, SpaceStats};
 

@@ -45,6 +45,11 @@ pub const REST_PATIENCE: std::time::Duration = std::time::Duration::from_millis(
 /// Spaces that are asked at once to seal their log, so that they can give descriptors back.
 pub const HURRIED_AT_ONCE: usize = 8;
 
+/// The reserve for deletes is no more than this part of the file system.
+pub const RESERVE_PART: u64 = 16;
+/// What must be free beyond what is asked for, or else a disk counts as full: file systems need some for themselves.
+pub const RESERVE_SLACK: u64 = 64 * 1024;
+
 /// First log segment of a space; each further one doubles up to [`SEGMENT_MAX`].
 pub const SEGMENT_FIRST: u64 = 64 * 1024;
 /// Largest regular log segment. A single larger commit gets a segment of its own size.

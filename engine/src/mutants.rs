@@ -97,6 +97,9 @@ pub const ALL: &[(&str, &str)] = &[
         "names are made durable by syncs of one directory that are under way together",
     ),
     ("rest-forgets-its-end", "the segment after a rest names the log's end before the one that rested"),
+    ("puts-take-the-reserve", "puts go on while the reserve for deletes is not whole"),
+    ("reserve-not-made-again", "what was lent of the reserve for deletes is never put back"),
+    ("deletes-without-a-reserve", "log space for deletes is not made from the reserve"),
     ("rests-under-readers", "tables are closed under readers, who may then find that a file is gone"),
     ("rest-drops-its-log", "the segment that was in use before a rest is dropped as if it held nothing"),
     (

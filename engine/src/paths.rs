@@ -3,6 +3,7 @@
 //! ```text
 //! <data_root>/
 //!   .lock  .engine                 one process at a time; format level and root id
+//!   .reserve                       bytes kept for deletes on a full disk; nothing is read from it
 //!   alpha/                         one space; its name is the injective encoding of its id
 //!     SPACE                        identity
 //!     MANIFEST-<generation>-<uid>  which files it consists of
@@ -25,6 +26,8 @@ pub const QUARANTINE_DIR: &str = "quarantine";
 pub const LOCK_FILE: &str = ".lock";
 /// Format level and id of a data root.
 pub const ENGINE_FILE: &str = ".engine";
+/// Bytes that are kept for deletes on a full disk.
+pub const RESERVE_FILE: &str = ".reserve";
 const CREATING: &str = ".creating-";
 const DELETED: &str = ".deleted-";
 

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{FileUid, SpaceId, SpaceUid};
 use crate::limits::PAGE;
 use crate::manifest::ManifestName;
-use crate::paths::{ENGINE_FILE, LOCK_FILE, Named, SPACE_FILE, WAL_DIR};
+use crate::paths::{ENGINE_FILE, LOCK_FILE, Named, RESERVE_FILE, SPACE_FILE, WAL_DIR};
 use crate::twice;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub(crate) struct Found {
     pub(crate) creating: Vec<String>,
     pub(crate) deleted: Vec<String>,
     pub(crate) ignored: Vec<Ignored>,
+    /// There is a file of the reserve's name.
+    pub(crate) has_reserve: bool,
 }
 
 fn failed(e: IoError) -> Error {
@@ -58,6 +60,7 @@ pub(crate) async fn look(root: &Arc<dyn Dir>) -> Result<Found> {
         };
         match Named::of(&name) {
             _ if name == LOCK_FILE || name == ENGINE_FILE => {}
+            _ if name == RESERVE_FILE && entry.kind == EntryKind::File => found.has_reserve = true,
             _ if entry.kind != EntryKind::Dir => found.ignored.push(ignore("it is no directory")),
             Named::Creating => found.creating.push(name),
             Named::Deleted => found.deleted.push(name),

@@ -22,7 +22,15 @@ fn id(name: &str) -> SpaceId {
 /// Small memtables, so that there are tables too.
 fn options() -> Options {
     let tiers = TierOptions { memtable_bytes: 16 * 1024, ..TierOptions::default() };
-    Options { durability: Durability::Process, segment_max: 64 * 1024, tiers, ..Options::default() }
+    // What lies in the root is looked at: there is nothing in it but spaces.
+    let reserve_bytes = 0;
+    Options {
+        durability: Durability::Process,
+        segment_max: 64 * 1024,
+        reserve_bytes,
+        tiers,
+        ..Options::default()
+    }
 }
 
 async fn open(root: &Path) -> Engine {

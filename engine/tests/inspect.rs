@@ -6,6 +6,7 @@ use bulkhead::blocking::Engine;
 use bulkhead::inspect::{Detail, Fact, Inspected, Inspector, Kind, inspect};
 use bulkhead::{Options, SpaceId};
 use proptest::prelude::*;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -37,7 +38,9 @@ fn gather(dir: &Path, found: &mut Vec<Vec<u8>>) {
         let path = entry.unwrap().path();
         match path.is_dir() {
             true => gather(&path, found),
-            false if path.file_name().unwrap() != ".lock" => found.push(std::fs::read(&path).unwrap()),
+            false if ![".lock", ".reserve"].map(OsStr::new).contains(&path.file_name().unwrap()) => {
+                found.push(std::fs::read(&path).unwrap())
+            }
             false => {}
         }
     }

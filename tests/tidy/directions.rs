@@ -37,6 +37,7 @@ const ORDER: &[&str] = &[
     "descriptors",
     "naming",
     "rate",
+    "reserve",
     "twice",
     "metrics",
     "env",

@@ -10,7 +10,9 @@ use crate::inspect::read_up_to;
 use crate::output::{bytes, count, json_line, put_bytes, table};
 use bulkhead::SpaceId;
 use bulkhead::inspect::{Detail, Fact, Field, Inspector, inspect};
-use bulkhead::paths::{ENGINE_FILE, LOCK_FILE, Named, QUARANTINE_DIR, SPACE_FILE, TIER_DIRS, WAL_DIR};
+use bulkhead::paths::{
+    ENGINE_FILE, LOCK_FILE, Named, QUARANTINE_DIR, RESERVE_FILE, SPACE_FILE, TIER_DIRS, WAL_DIR,
+};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
@@ -171,6 +173,9 @@ impl Tree {
                 _ if metadata.is_file() && name == ENGINE_FILE => self.ours(&path, 1, &metadata, None),
                 _ if metadata.is_file() && name == LOCK_FILE => {
                     self.leaf(&path, 1, &metadata, "lock of the data root")
+                }
+                _ if metadata.is_file() && name == RESERVE_FILE => {
+                    self.leaf(&path, 1, &metadata, "room kept for deletes on a full disk")
                 }
                 _ => self.foreign(&path, 1, &metadata),
             };

@@ -90,7 +90,7 @@ fn deleted_spaces_are_gone_with_their_files_and_their_ids_are_free() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     left.sort();
-    assert_eq!(left, [".engine", ".lock", "beta"], "the command waits until the files are gone");
+    assert_eq!(left, [".engine", ".lock", ".reserve", "beta"], "the command waits until the files are gone");
     home.ok(&["spaces", "create", "alpha"]);
     home.run(&["get", "-s", "alpha", "k"]).failed(1, &["not found"]);
     assert_eq!(home.ok(&["get", "-s", "beta", "k"]).stdout, b"v");

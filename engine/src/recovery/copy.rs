@@ -8,12 +8,13 @@ use super::opened::{Dirs, Opened};
 use super::report::RecoveryReport;
 use crate::codec::align_up;
 use crate::context::Context;
-use crate::env::{IoError, Owner};
+use crate::env::{File, IoError, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{FileUid, SpaceId};
 use crate::limits::{PAGE, SECTOR};
 use crate::manifest::{Current, Edit, Version, switch};
 use crate::mutants;
+use crate::reserve::{Lent, Takes};
 use crate::wal::commit::{Resume, Spare, segment_for};
 use crate::wal::frame::{FRAME_ALIGN, Frame, FrameHead, FrameKind, Link, Place, begin, finish, put_mark};
 use crate::wal::scan::Boundary;
@@ -76,23 +77,17 @@ pub(super) async fn copy_forward(
             .with_kind(kind)
             .advice("Nothing was lost; open the space again.")
     };
-    let file = dirs.wal.create(&segment.file_name()).await.map_err(failed)?;
-    let made = async {
-        file.allocate(capacity).await?;
-        file.write_at(0, bytes).await?;
-        if repairs && mutants::on("repair-copy-unsynced") {
-            return Ok(());
+    let syncs = !(repairs && mutants::on("repair-copy-unsynced"));
+    let file = loop {
+        match make(&dirs, segment, capacity, &bytes, syncs).await {
+            // Whoever cannot open a space cannot empty it either.
+            Err(e) if e.is_no_space() && context.reserve.lend(capacity).await == Lent::Yes => {}
+            made => break made.map_err(failed)?,
         }
-        file.sync().await
     };
-    if let Err(e) = made.await {
-        // Nothing names it yet. Left there it would take room from the next try, which makes a file of its own.
-        let _ = dirs.wal.remove(&segment.file_name()).await;
-        return Err(failed(e));
-    }
     dirs.wal.sync().await.map_err(failed)?;
-    let file_uid = FileUid::from_raw(context.env.entropy(owner));
-    let current = switch(&dirs.space, &current, next, file_uid).await.map_err(|e| failed(e.io()))?;
+    let switched = context.switch(owner, &dirs.space, &current, &next, Takes::Reserve).await;
+    let current = switched.map_err(|e| failed(e.io()))?;
     let spare = Spare { id: segment, file, capacity, header_crc };
     Ok(Opened {
         id: id.clone(),
@@ -106,6 +101,28 @@ pub(super) async fn copy_forward(
         log_bytes: report.bytes,
         report: report.clone(),
     })
+}
+
+/// Writes the fresh segment. One that comes to nothing is removed: nothing names it, and left there it would take room from
+/// the next try.
+async fn make(
+    dirs: &Dirs,
+    segment: SegmentId,
+    capacity: u64,
+    bytes: &[u8],
+    syncs: bool,
+) -> std::result::Result<Arc<dyn File>, IoError> {
+    let file = dirs.wal.create(&segment.file_name()).await?;
+    let made = async {
+        file.allocate(capacity).await?;
+        file.write_at(0, bytes.to_vec()).await?;
+        if syncs { file.sync().await } else { Ok(()) }
+    };
+    if let Err(e) = made.await {
+        let _ = dirs.wal.remove(&segment.file_name()).await;
+        return Err(e);
+    }
+    Ok(file)
 }
 
 /// The mutant `append-after-torn-tail`: goes on in the old segment, behind whatever the crash left there.

@@ -20,6 +20,8 @@ pub(crate) enum Attempt {
     Wait(u64),
     /// Writers are held back: wait for so long.
     Pace(Duration),
+    /// The disk is full: whether there is room for puts again is for [`crate::reserve::Reserve::refill`] to find out.
+    Refill,
     /// Look into tables for the precondition's key: [`Incarnation::look_up`].
     LookUp,
 }
@@ -49,6 +51,9 @@ impl Incarnation {
         let mut guard = self.core();
         let core = &mut *guard;
         self.writable(core)?;
+        if sizes.puts && !self.context.reserve.admits_puts() {
+            return Ok(Attempt::Refill);
+        }
         if let Some(precondition) = precondition
             && !self.check(precondition, admission)?
         {
@@ -91,6 +96,7 @@ impl Incarnation {
             if core.line.has_epoch() { core.line.room(body) } else { Room::Prepare(segment_for(body)) };
         if room != Room::Here {
             let changes = core.room.changes;
+            core.log_takes_reserve |= !sizes.puts && room != Room::Buffer;
             core.ask_for(room);
             drop(guard);
             self.pump();

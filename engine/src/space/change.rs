@@ -6,9 +6,10 @@ use super::incarnation::{Core, Incarnation};
 use super::layers::Layers;
 use crate::env::IoError;
 use crate::ids::FileUid;
-use crate::manifest::{Edit, SegmentEnd, SwitchError, Version, switch};
+use crate::manifest::{Edit, SegmentEnd, SwitchError, Version};
 use crate::mutants;
 use crate::recovery::sweep;
+use crate::reserve::Takes;
 use crate::wal::frame::Link;
 use crate::work::Written;
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub(super) enum Refused {
 /// are in effect, before anybody reads the new version.
 pub(super) async fn change(
     space: &Arc<Incarnation>,
+    takes: Takes,
     plan: impl FnOnce(&Core) -> Vec<Edit> + Send,
     install: impl FnOnce(&mut Core, &mut Layers) + Send,
 ) -> Result<(), Refused> {
@@ -49,12 +51,12 @@ pub(super) async fn change(
         (core.current.clone(), edits)
     };
     let old = current.manifest.version.clone();
-    let file = FileUid::from_raw(space.context.env.entropy(space.owner));
     if mutants::on("log-cut-before-flush") || mutants::on("source-gone-before-switch") {
         remove_dropped(space, &old, &old.apply(&edits)).await;
     }
     let dirs = space.home.dirs().await.map_err(Refused::NotWritten)?;
-    let current = match switch(&dirs.space, &current, old.apply(&edits), file).await {
+    let version = old.apply(&edits);
+    let current = match space.context.switch(space.owner, &dirs.space, &current, &version, takes).await {
         Ok(current) => current,
         Err(SwitchError::NotWritten(io)) => return Err(Refused::NotWritten(io)),
         Err(SwitchError::InDoubt(io)) => return Err(Refused::InDoubt(io)),
@@ -99,7 +101,7 @@ pub(super) async fn change_tables(
         };
         opened.into_iter().for_each(adopt);
     };
-    let changed = change(space, plan, install).await;
+    let changed = change(space, Takes::Reserve, plan, install).await;
     if let Err(Refused::Fenced | Refused::Full | Refused::NotWritten(_)) = changed {
         for (dir, (entry, _)) in kept {
             let _ = dir.remove(&entry.file_name()).await;

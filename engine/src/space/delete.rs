@@ -8,10 +8,12 @@ use crate::context::Context;
 use crate::env::{Dir, Env, IoError, IoErrorKind, Owner};
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SpaceId, SpaceUid};
+use crate::limits::PAGE;
 use crate::mutants;
 use crate::naming::Naming;
 use crate::paths::{deleted_name, is_deleted_name};
 use crate::recovery;
+use crate::reserve::Lent;
 use std::sync::Arc;
 
 /// How deleting a space failed.
@@ -46,6 +48,11 @@ pub(crate) async fn delete_space(
     if renamed.as_ref().is_err_and(|e| e.kind == IoErrorKind::AlreadyExists) {
         // Somebody put back a copy of a space whose removal has not come to its end.
         name = deleted_name(fresh());
+        renamed = root.rename(&id.dir_name(), &name).await;
+    }
+    if renamed.as_ref().is_err_and(IoError::is_no_space)
+        && context.reserve.lend(PAGE as u64).await == Lent::Yes
+    {
         renamed = root.rename(&id.dir_name(), &name).await;
     }
     let left = match renamed {

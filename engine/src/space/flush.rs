@@ -18,6 +18,7 @@ use crate::manifest::{Edit, Tier};
 use crate::mutants;
 use crate::plan::capacity::{percent_of, pressure_of};
 use crate::plan::flush::{self as planner, Active, Borrower, Facts, FlushPlan, Log, Quiet, Throttle};
+use crate::reserve::Lent;
 use crate::table::retain::Below;
 use crate::table::{Readers, TableId};
 use crate::work::NewTable;
@@ -85,6 +86,7 @@ impl Incarnation {
             if core.preparing == Preparing::Nothing && !core.backs_off && core.line.needs_spare() {
                 core.preparing = Preparing::Segment(0);
             }
+            core.log_takes_reserve |= core.preparing != Preparing::Nothing;
             return;
         }
         let mut layers = self.layers.write();
@@ -113,6 +115,7 @@ impl Incarnation {
         if stops && core.line.needs_spare() && core.preparing == Preparing::Nothing {
             // What is to be sealed may wait for it; where preparing one failed, a write asks anew.
             core.preparing = Preparing::Segment(0);
+            core.log_takes_reserve = true;
         }
         if stops { Throttle::Stop } else { core.brake }
     }
@@ -260,9 +263,13 @@ async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> 
     let abandoned = |e: IoError| Failure::Abandoned(crate::work::Failure::from(e).into());
     let dirs = space.home.dirs().await.map_err(abandoned)?;
     let dir = dirs.tier(Tier::Hot).await.map_err(abandoned)?;
-    let what = Flush { memtables: &sources, readers: &readers, below, touched_ms: space.wall_ms() };
-    let written = write(what, dir, KEEP, || space.new_table()).await;
-    let written = written?;
+    let written = loop {
+        let what = Flush { memtables: &sources, readers: &readers, below, touched_ms: space.wall_ms() };
+        match write(what, dir, KEEP, || space.new_table()).await {
+            Err(why) if why.is_no_space() && space.context.reserve.lend(bytes).await == Lent::Yes => {}
+            written => break written?,
+        }
+    };
     if !written.is_empty()
         && let Err(why) = sync_dir(&space.tier_names[Tier::Hot as usize], dir).await
     {

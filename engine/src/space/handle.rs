@@ -100,6 +100,10 @@ impl Space {
             match space.try_commit(operations, sizes, options.precondition.as_ref(), &mut admission)? {
                 Attempt::Ordered(lsn) => return Ok(Commit::new(space.clone(), lsn)),
                 Attempt::Wait(seen) => space.room_changed(seen).await?,
+                Attempt::Refill => {
+                    let refilled = space.context.reserve.refill().await;
+                    refilled.map_err(|short| Error::from(short).in_space(&space.id))?;
+                }
                 Attempt::Pace(due) => space.pace(due).await,
                 Attempt::LookUp => {
                     let key = options.precondition.as_ref().map_or(&[][..], |p| &p.key);

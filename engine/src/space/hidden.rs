@@ -9,6 +9,7 @@ use super::jobs::Failure;
 use super::layers::{Layers, Under};
 use crate::ids::Lsn;
 use crate::plan::hidden::FreePlan;
+use crate::reserve::Takes;
 use crate::sync::Ordering;
 use std::sync::Arc;
 
@@ -95,5 +96,5 @@ pub(super) async fn free(space: &Arc<Incarnation>, plan: &FreePlan, under: &Unde
         core.jobs.done.tables_freed += plan.tables.len() as u64;
         tracing::debug!(space = %space.id, tables = plan.tables.len(), bytes = plan.frees, "hidden tables went");
     };
-    change(space, edits, install).await.map_err(Failure::Refused)
+    change(space, Takes::Reserve, edits, install).await.map_err(Failure::Refused)
 }

@@ -58,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) edits: Vec<Edit>,
     pub(crate) segments_made: u32,
     pub(crate) preparing: Preparing,
+    /// A delete or a flush waits for log space: it may be made from the reserve. What a put waits for may not.
+    pub(super) log_takes_reserve: bool,
     pub(crate) write: Option<(Io<Vec<u8>>, u32)>,
     pub(crate) sync: Option<Io<()>>,
     /// Jobs taken from the line whose I/O is being issued right now.
@@ -205,6 +207,7 @@ impl Incarnation {
             edits,
             segments_made: 0,
             preparing: Preparing::Nothing,
+            log_takes_reserve: false,
             write: None,
             sync: None,
             issuing: 0,

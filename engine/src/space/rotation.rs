@@ -13,6 +13,7 @@ use crate::limits::{PAGE, SEGMENT_HARD_MAX, SEGMENTS_MAX};
 use crate::manifest::Edit;
 use crate::mutants;
 use crate::recovery::Dirs;
+use crate::reserve::{Lent, Takes};
 use crate::wal::commit::Spare;
 use crate::wal::segment::{SegmentId, encode_header};
 use std::sync::Arc;
@@ -32,20 +33,45 @@ enum Failure {
 
 /// Does what `what` says and tells the commit line.
 pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
-    let result = match what {
-        Preparing::Segment(min) => segment(&space, min).await,
-        Preparing::Growth(min) => grow(&space, min).await,
-        Preparing::Nothing | Preparing::UnderWay => Ok(()),
+    let reserve = &space.context.reserve;
+    // Made with the first log space of an engine, and again once there is room.
+    let _ = reserve.refill().await;
+    let mut may_take = false;
+    let result = loop {
+        let result = match what {
+            Preparing::Segment(min) => segment(&space, min).await,
+            Preparing::Growth(min) => grow(&space, min).await,
+            Preparing::Nothing | Preparing::UnderWay => Ok(()),
+        };
+        let Err(Failure::Abandoned(io)) = &result else { break result };
+        may_take = space.core().log_takes_reserve;
+        let lacks_room = io.is_no_space() && !mutants::on("deletes-without-a-reserve");
+        if !lacks_room || !may_take || reserve.lend(least(&space, what)).await == Lent::No {
+            break result;
+        }
+    };
+    let free = match &result {
+        Err(Failure::Abandoned(io)) if io.is_no_space() => reserve.free().await,
+        _ => None,
     };
     let mut wakers: Vec<Waker> = Vec::new();
     let mut core = space.core();
     core.preparing = Preparing::Nothing;
     core.backs_off = result.is_err();
+    let takes_reserve = std::mem::take(&mut core.log_takes_reserve);
     match result {
+        Err(Failure::Abandoned(io)) if io.is_no_space() && takes_reserve && !may_take => {
+            // A delete came after it had been looked whether one waits.
+            core.log_takes_reserve = true;
+            core.preparing = what;
+        }
         Ok(()) => core.room.changed(None, &mut wakers),
         Err(Failure::Abandoned(io)) => {
             tracing::warn!(space = %space.id, error = %io, "no log space could be prepared");
-            let error = Error::io("log space could not be reserved", io).in_space(&space.id);
+            let mut error = Error::io("log space could not be reserved", io).in_space(&space.id);
+            if let Some(free) = free {
+                error = error.expected(format!("{} bytes of room, and {free} are free", least(&space, what)));
+            }
             core.room.changed(Some(error), &mut wakers);
         }
         Err(Failure::Fenced) => {}
@@ -59,6 +85,15 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
     drop(core);
     wakers.into_iter().for_each(Waker::wake);
     space.wake_driver();
+}
+
+/// Bytes without which there is no log space of this kind.
+fn least(space: &Incarnation, what: Preparing) -> u64 {
+    match what {
+        Preparing::Segment(min) => align_up(min.max(space.context.config.segment_first()), PAGE as u64),
+        Preparing::Growth(min) => align_up(min, PAGE as u64),
+        Preparing::Nothing | Preparing::UnderWay => 0,
+    }
 }
 
 async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
@@ -111,7 +146,8 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
         let epoch = core.current.manifest.version.epoch;
         hand_over(core, spare.take(), epoch);
     };
-    match change(space, plan, install).await {
+    let takes = if space.core().log_takes_reserve { Takes::Reserve } else { Takes::Nothing };
+    match change(space, takes, plan, install).await {
         Ok(()) => Ok(()),
         Err(refused) => {
             if !matches!(refused, Refused::InDoubt(_)) {
