@@ -46,6 +46,7 @@ fn run(profile: DirProfile, seed: u64, ends: &[End]) -> Run {
         seed,
         profile,
         options: Options { durability: Durability::Power, tiers, ..Options::default() },
+        reserve_bytes: 0,
         faults: FaultPlan::crashes_only(),
         spaces: vec![id("alpha"), id("beta")],
         steps,

@@ -2,6 +2,7 @@
 mod allocations;
 mod deletion;
 mod formats;
+mod full_disk;
 mod hooked_env;
 mod ids;
 mod migration;

@@ -42,6 +42,7 @@ fn run(tiers: &TierOptions, profile: DirProfile, seed: u64, ends: &[End]) -> Run
         seed,
         profile,
         options: Options { durability: Durability::Power, tiers: tiers.clone(), ..Options::default() },
+        reserve_bytes: 0,
         faults: FaultPlan::crashes_only(),
         spaces: vec![id("alpha"), id("beta")],
         steps,

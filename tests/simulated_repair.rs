@@ -29,7 +29,15 @@ fn filled(seed: u64) -> Run {
     steps.extend(puts(0, 0..25).chain(puts(1, 0..4)));
     let options = Options { segment_first: 16 * 1024, segment_max: 16 * 1024, ..Options::default() };
     let spaces = ["alpha", "beta"].map(|id| SpaceId::new(id).unwrap()).into();
-    Run { seed, profile: DirProfile::Posix, options, faults: FaultPlan::crashes_only(), spaces, steps }
+    Run {
+        seed,
+        profile: DirProfile::Posix,
+        options,
+        reserve_bytes: 0,
+        faults: FaultPlan::crashes_only(),
+        spaces,
+        steps,
+    }
 }
 
 fn passes(run: &Run, what: &str) -> Report {

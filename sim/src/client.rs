@@ -22,6 +22,7 @@ use std::time::Duration;
 
 pub mod deletion;
 mod ranges;
+mod reserve;
 
 /// See the module.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Client {
     pub boot: u64,
     /// Which of the spaces of this id the present operation is about.
     generation: u64,
+    /// It only deletes, and began when the disk had been filled and emptied so often.
+    deletes: Option<u64>,
     tickets: Vec<(u64, Commit)>,
     snapshots: VecDeque<Kept>,
     fences: u32,
@@ -63,6 +66,7 @@ impl Client {
             client,
             boot,
             generation,
+            deletes: None,
             tickets,
             snapshots,
             fences: 0,
@@ -108,6 +112,8 @@ impl Client {
                 return Ok(());
             }
         }
+        let deletes = matches!(op, Op::Delete { .. } | Op::DeleteRange { .. } | Op::Clear { .. });
+        self.deletes = deletes.then(|| self.story.shared().fills);
         match op {
             Op::Put { key, len, wait } => self.put(&space, *key, Some(*len), *wait).await?,
             Op::Delete { key, wait } => self.put(&space, *key, None, *wait).await?,
@@ -269,7 +275,7 @@ impl Client {
                 ordered = Some(lsn);
                 let puts = changes.keys.iter().any(|(_, content)| content.is_some());
                 let let_in = if puts { self.story.let_in(self.space) } else { Ok(()) };
-                if let Err(failure) = noted.and(let_in) {
+                if let Err(failure) = noted.and(let_in).and(reserve::ordered(self, puts)) {
                     return Poll::Ready(Err(failure));
                 }
             }
@@ -406,6 +412,7 @@ impl Client {
     /// A write was refused, or its outcome is not known. After some of these the space is reopened.
     async fn refused(&mut self, e: &Error) -> Checked<()> {
         self.tell_error(Doing::Using, e)?;
+        reserve::refused(self, e)?;
         if !matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Unknown) {
             return Ok(());
         }

@@ -82,7 +82,7 @@ pub fn draw(seed: u64) -> Run {
     let cache_bytes = Draw::new(mix(seed, 0xCAC4E)).pick(&[256 << 20, 16 * 1024, 2048, 0]);
     let options = Options { tiers: tiers(seed), cache_bytes, ..options(&mut d) };
     let faults = if d.chance(1, 3) { FaultPlan::crashes_only() } else { faults(&mut d, &spaces) };
-    let mut run = Run { seed, profile, options, faults, spaces, steps: Vec::new() };
+    let mut run = Run { seed, profile, options, reserve_bytes: 0, faults, spaces, steps: Vec::new() };
     let mut swarm = Swarm::new(&mut d);
     if Draw::new(mix(seed, 0xD0_2E)).chance(1, 10) {
         drowsy(&mut run, &mut swarm);
@@ -124,6 +124,7 @@ pub fn draw(seed: u64) -> Run {
         own_tiers(&mut run);
     }
     expiring(&mut run);
+    apart::filling(&mut run);
     run
 }
 
@@ -323,7 +324,8 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
         let (kind, rate) = d.pick(&ERRORS);
         faults = faults.with(kind, FaultRule::rate(rate * 2).only([target]));
     }
-    let mut run = Run { seed, profile: DirProfile::Posix, options, faults, spaces, steps: Vec::new() };
+    let profile = DirProfile::Posix;
+    let mut run = Run { seed, profile, options, reserve_bytes: 0, faults, spaces, steps: Vec::new() };
     let mut swarm = Swarm::new(&mut d);
     // Everything is created first, with no fault.
     let quiet = End::Crash { at: At::Micros(400_000), how: How::Kill };

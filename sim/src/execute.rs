@@ -11,7 +11,7 @@ use crate::repair::{self, Others};
 use crate::story::{Doing, Story};
 use crate::work::Work;
 use bulkhead::env::{Env, IoOp, Owner};
-use bulkhead::{Engine, ErrorKind, RecoveryStatus, SpaceState};
+use bulkhead::{Engine, ErrorKind, Options, RecoveryStatus, SpaceState};
 use bulkhead_fault_injection::decide::mix;
 use bulkhead_fault_injection::{
     CrashPoint, Decision, DiskOptions, FaultKind, Latency, Released, Tally, TreeKind, View, World,
@@ -51,6 +51,8 @@ pub struct Report {
 
 /// Where all spaces lie.
 pub const ROOT: &str = "/data";
+/// Bytes of a disk that has an end: more than any run writes, if nobody else fills it.
+const DISK: u64 = 64 << 20;
 /// No boot takes longer than this, in microseconds of virtual time.
 const BOOT_LIMIT: u64 = 600_000_000;
 /// Owner of the task that opens and closes the windows of faults.
@@ -63,7 +65,7 @@ pub fn execute(run: &Run, lines: usize) -> Report {
         profile: run.profile,
         faults: run.faults.clone(),
         latency: Latency::default(),
-        capacity: None,
+        capacity: (run.reserve_bytes > 0).then_some(DISK),
         trace_lines: lines,
     };
     let world = World::new(run.seed, &options);
@@ -219,14 +221,20 @@ impl Execution {
         let machine = Boot::new(world);
         let opener = opener(story.clone(), machine.env(), boot.clone(), steps.to_vec());
         spawn(&story, &machine, Owner::ENGINE, opener);
-        let windows: Vec<(u64, Errors)> = steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Window { after_us, errors } => Some((*after_us, *errors)),
-                _ => None,
-            })
-            .collect();
-        spawn(&story, &machine, DIRECTOR, director(story.clone(), machine.env(), windows));
+        let of_errors = steps.iter().filter_map(|step| match step {
+            Step::Window { after_us, errors } => Some((*after_us, Scene::Errors(*errors))),
+            _ => None,
+        });
+        let scenes = of_errors.collect();
+        spawn(&story, &machine, DIRECTOR, director(story.clone(), machine.env(), scenes));
+        let of_the_disk = steps.iter().filter_map(|step| match step {
+            Step::Disk { after_us, room } => Some((*after_us, Scene::Disk(*room))),
+            _ => None,
+        });
+        let scenes: Vec<_> = of_the_disk.collect();
+        if !scenes.is_empty() {
+            spawn(&story, &machine, DIRECTOR, director(story.clone(), machine.env(), scenes));
+        }
         let ended = self.turn_by_turn(&machine, boot).await;
         let was_open = story.shared().is_open;
         if matches!(ended, Ended::Failed) {
@@ -326,6 +334,17 @@ impl Execution {
             _ => Errors::Strike,
         };
         set_errors(story, first);
+        story.shared().was_full = false;
+        fill(
+            story,
+            steps
+                .iter()
+                .find_map(|step| match step {
+                    Step::Disk { after_us, room } => Some(room.filter(|_| *after_us == 0)),
+                    _ => None,
+                })
+                .flatten(),
+        );
         damage::damage(story, boot);
         self.litter(boot);
         if self.last.is_some() && story.len() <= 8 {
@@ -458,17 +477,36 @@ fn set_errors(story: &Story, errors: Errors) {
     }
 }
 
-/// Opens and closes the windows of faults.
+/// What changes about the world while clients are at work.
+#[derive(Debug, Clone, Copy)]
+enum Scene {
+    Errors(Errors),
+    Disk(Option<u64>),
+}
+
+/// Opens and closes the windows of faults, or fills and empties the disk.
 async fn director(
     story: Arc<Story>,
     env: Arc<crate::adapter::SimEnv>,
-    windows: Vec<(u64, Errors)>,
+    scenes: Vec<(u64, Scene)>,
 ) -> Result<(), Failure> {
-    for (after, errors) in windows {
+    for (after, scene) in scenes {
         env.pause(DIRECTOR, Duration::from_micros(after)).await;
-        set_errors(&story, errors);
+        match scene {
+            Scene::Errors(errors) => set_errors(&story, errors),
+            Scene::Disk(room) => fill(&story, room),
+        }
     }
     Ok(())
+}
+
+fn fill(story: &Story, room: Option<u64>) {
+    story.world.fill(room);
+    // An error that was met meanwhile may be told later.
+    let mut shared = story.shared();
+    shared.was_full |= room.is_some();
+    shared.is_full = room.is_some();
+    shared.fills += 1;
 }
 
 /// Whether what an error is about is the root or lies in it, and not in a space.
@@ -480,6 +518,7 @@ fn is_of_the_root(e: &bulkhead::Error) -> bool {
 /// Whether errors of the disk explain why the root does not open. The engine alone reads and writes `.engine`.
 fn explains(story: &Story, e: &bulkhead::Error) -> bool {
     match e.path().and_then(Path::file_name) {
+        _ if e.kind() == ErrorKind::NoSpace && story.shared().was_full => true,
         Some(name) if name == bulkhead::space::ENGINE_FILE => story.is_struck(Owner::ENGINE.0),
         _ => story.is_anybody_struck(),
     }
@@ -492,7 +531,8 @@ async fn opener(
     boot: plan::Boot,
     steps: Vec<Step>,
 ) -> Result<(), Failure> {
-    let opened = Engine::open(env.clone(), Path::new(ROOT), story.run.options.clone()).await;
+    let options = Options { reserve_bytes: story.run.reserve_bytes, ..story.run.options.clone() };
+    let opened = Engine::open(env.clone(), Path::new(ROOT), options).await;
     let engine = match opened {
         Ok(engine) => engine,
         // A directory whose sync failed refuses changes until the power is cut, whoever synced it. What is inside a

@@ -12,8 +12,12 @@ pub struct Run {
     pub seed: u64,
     /// How directory changes survive a power cut.
     pub profile: DirProfile,
-    /// The engine's options.
+    /// The engine's options, but for the reserve.
     pub options: Options,
+    /// Bytes of the reserve for deletes; with none the disk has no end. Apart from the options, so that runs that were kept
+    /// from before there was one have none.
+    #[serde(default)]
+    pub reserve_bytes: u64,
     /// Which faults strike, whom and how often; classes that are errors rest while a window is closed.
     pub faults: FaultPlan,
     /// The spaces; steps name them by their place here.
@@ -33,6 +37,8 @@ pub enum Step {
     Client { space: u16, client: u8, op: Op },
     /// This long after the previous window of this boot, errors begin or cease to strike.
     Window { after_us: u64, errors: Errors },
+    /// This long after the previous one of this boot, somebody else fills the disk but for `room` bytes, or empties it.
+    Disk { after_us: u64, room: Option<u64> },
 }
 
 /// Whether the classes of faults that are errors strike.

@@ -34,6 +34,10 @@ probes! {
     Rotation = "log rotated";
     /// Log space could not be reserved, and nothing was ordered.
     NoSpaceAtReservation = "no space at reservation";
+    /// A delete was let in while puts were not, since it found room in the reserve.
+    DeletedOnReserve = "a delete was taken from the reserve";
+    /// A put was let in after the reserve had been used and made whole again.
+    PutAfterRefill = "puts resumed behind a full disk";
     FenceByWrite = "fenced by a write";
     FenceBySync = "fenced by a sync";
     /// Of a directory, or of a manifest's names.

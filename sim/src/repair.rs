@@ -142,7 +142,8 @@ fn refused(story: &Story, space: usize, others: Others, e: &Error) -> Result<(),
             return Ok(());
         }
         let mends = model.mends || model.harm == Harm::None;
-        if mends && !story.is_struck(owner) && others == Others::None {
+        let full = e.kind() == ErrorKind::NoSpace && story.shared().was_full;
+        if mends && !full && !story.is_struck(owner) && others == Others::None {
             let what = format!("its damage could be repaired, but: {e:?}");
             return Err(model.failure(Guarantee::G9Liveness, what));
         }

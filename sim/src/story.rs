@@ -45,6 +45,12 @@ pub struct Shared {
     pub is_quiet: bool,
     /// The engine is open and clients run.
     pub is_open: bool,
+    /// The disk was full at some time in this boot.
+    pub was_full: bool,
+    /// The disk is full now.
+    pub is_full: bool,
+    /// How often it was filled or emptied.
+    pub fills: u64,
     /// Errors of each owner by the last power cut.
     pub strikes_at_cut: BTreeMap<u64, u64>,
 }
@@ -147,7 +153,8 @@ impl Story {
             }
             ErrorKind::NoSpace | ErrorKind::Fenced | ErrorKind::Unknown | ErrorKind::Failed => {
                 self.trouble(space, doing, e);
-                struck || harm != Harm::None || of_the_root && self.is_anybody_struck()
+                let full = e.kind() == ErrorKind::NoSpace && self.shared().was_full;
+                full || struck || harm != Harm::None || of_the_root && self.is_anybody_struck()
             }
             ErrorKind::Rejected(Rejected::SpaceExists) => {
                 // A creation whose last sync failed left the name behind.

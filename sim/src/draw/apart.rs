@@ -1,6 +1,6 @@
 //! Draws that came later: each from a stream of its own, so that the rest of a run does not depend on it.
 use super::Draw;
-use crate::plan::Run;
+use crate::plan::{Op, Run, Step};
 use bulkhead_fault_injection::decide::mix;
 use bulkhead_fault_injection::{FaultKind, FaultRule};
 
@@ -35,4 +35,40 @@ pub(super) fn resting(run: &mut Run) {
     if d.chance(1, 2) {
         run.options.idle_seal_ms = d.pick(&[2, 5]);
     }
+}
+
+/// In one run of eight the disk fills up and is emptied again, whatever clients do meanwhile, and some of their puts are
+/// deletes. Drawn apart, as deletions are.
+pub(super) fn filling(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0xF0_11D5));
+    if !d.chance(1, 8) {
+        return;
+    }
+    run.reserve_bytes = d.pick(&[64 * 1024, 256 * 1024, 1 << 20]);
+    let mut steps = Vec::new();
+    for mut step in std::mem::take(&mut run.steps) {
+        let begins = matches!(step, Step::Boot(_));
+        if let Step::Client { op, .. } = &mut step
+            && let Op::Put { key, wait, .. } = *op
+            && d.chance(1, 3)
+        {
+            *op = if d.chance(1, 4) {
+                Op::DeleteRange { from: key, to: key + 7, wait }
+            } else {
+                Op::Delete { key, wait }
+            };
+        }
+        steps.push(step);
+        if !begins {
+            continue;
+        }
+        let mut after_us = if d.chance(1, 4) { 0 } else { d.scaled(60_000) };
+        for _ in 0..d.within(1, 3) {
+            let room = d.pick(&[0, 0, 4096, 50_000, 200_000]);
+            steps.push(Step::Disk { after_us, room: Some(room) });
+            steps.push(Step::Disk { after_us: d.scaled(100_000), room: None });
+            after_us = d.scaled(100_000);
+        }
+    }
+    run.steps = steps;
 }
