@@ -66,6 +66,14 @@ pub fn checksum(tag: u64, offset: u64, piece: &[u8], crc_at: usize) -> u32 {
     hasher.finalize()
 }
 
+/// Whether all bytes are zero, as padding is. Many are looked at in one step.
+#[must_use]
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (steps, rest) = bytes.as_chunks::<64>();
+    let none = |bytes: &[u8]| bytes.iter().fold(0, |any, b| any | b) == 0;
+    steps.iter().all(|step| none(step)) && none(rest)
+}
+
 /// Reads little-endian fields off untrusted bytes; every read answers `None` past the end.
 #[derive(Debug, Clone)]
 pub struct Reader<'a>(&'a [u8]);
@@ -184,6 +192,17 @@ pub const fn align_up(n: u64, unit: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn padding_is_zero_and_a_bit_anywhere_is_noticed() {
+        let mut bytes = [0; 200];
+        assert!(is_zero(&bytes) && is_zero(&[]));
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] = 1 << (bit % 8);
+            assert!(!is_zero(&bytes), "bit {bit}");
+            bytes[bit / 8] = 0;
+        }
+    }
 
     #[test]
     fn varints_round_trip_and_have_one_encoding() {

@@ -120,7 +120,7 @@ impl Descriptors {
 
     fn make_room(self: &Arc<Self>, count: u64) -> Option<Held> {
         for round in [Round::Unused, Round::Everybody] {
-            self.ask_to_rest(round, || self.used() + count <= self.limit);
+            self.ask_to_rest(round, |used| used + count <= self.limit);
             if let Some(held) = self.try_take(count) {
                 return Some(held);
             }
@@ -135,14 +135,17 @@ impl Descriptors {
         first.iter().filter_map(Weak::upgrade).for_each(Holder::hurry);
     }
 
-    /// Asks holders to rest, each at most once, until `enough` is true. To be called without any lock of a space.
-    pub(crate) fn ask_to_rest(&self, round: Round, enough: impl Fn() -> bool) {
+    /// Asks holders to rest, each at most once, until it is `enough` that so many are in use. To be called without any lock
+    /// of a space.
+    pub(crate) fn ask_to_rest(&self, round: Round, enough: impl Fn(u64) -> bool) {
         let all = self.inner.lock().holders.len();
         for _ in 0..all {
-            if enough() {
+            let mut inner = self.inner.lock();
+            if enough(inner.used) {
                 return;
             }
-            let Some(next) = self.inner.lock().holders.pop_front() else { return };
+            let Some(next) = inner.holders.pop_front() else { return };
+            drop(inner);
             let Some(holder) = next.upgrade() else { continue };
             let asked = !holder.was_used() || round == Round::Everybody;
             if !(asked && holder.rest()) {

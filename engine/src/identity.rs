@@ -12,7 +12,7 @@
 //! 48 id      u16 length, bytes
 //!    zeros up to 4096
 //! ```
-use crate::codec::{Piece, Reader, checksum, identity_tag};
+use crate::codec::{Piece, Reader, checksum, identity_tag, is_zero};
 use crate::ids::{FileUid, SpaceId, SpaceUid};
 use crate::limits::{PAGE, SPACE_ID_MAX};
 
@@ -91,7 +91,7 @@ fn decode_page(page: &[u8], offset: u64) -> Option<Identity> {
         return None;
     }
     let id = SpaceId::from_bytes(r.bytes(id_len)?).ok()?;
-    r.rest().iter().all(|&b| b == 0).then_some(Identity { id, uid, created_ms })
+    is_zero(r.rest()).then_some(Identity { id, uid, created_ms })
 }
 
 #[cfg(test)]

@@ -223,6 +223,24 @@ impl fmt::Display for FileUid {
         write!(f, "{:016x}", self.0)
     }
 }
+
+impl FileUid {
+    /// The uid that is shown as exactly `text`.
+    #[must_use]
+    pub(crate) fn parse(text: &str) -> Option<FileUid> {
+        let shown = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        u64::from_str_radix(text, 16).ok().filter(|_| shown).map(FileUid)
+    }
+}
+
+/// The number that numbers in file names show as exactly `text`: in at least sixteen digits.
+#[must_use]
+pub(crate) fn padded_number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let shown = digits && (text.len() == 16 || text.len() > 16 && !text.starts_with('0'));
+    text.parse().ok().filter(|_| shown)
+}
+
 impl fmt::Display for SegmentNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016}", self.0)

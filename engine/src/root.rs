@@ -1,5 +1,5 @@
 //! The data root itself: its lock, its identity, and which of its entries are spaces.
-use crate::codec::{Piece, Reader, checksum, identity_tag};
+use crate::codec::{Piece, Reader, checksum, identity_tag, is_zero};
 use crate::env::{Access, Dir, EntryKind, Env, IoError, IoErrorKind, LockGuard, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{FileUid, SpaceId, SpaceUid};
@@ -142,7 +142,7 @@ pub(crate) fn engine_file_copies(file: &[u8]) -> [Option<SpaceUid>; 2] {
         }
         let uid = SpaceUid(r.array()?);
         let ours = tag == identity_tag(uid, NO_FILE, Piece::EngineFile);
-        (ours && r.rest().iter().all(|&b| b == 0)).then_some(uid)
+        (ours && is_zero(r.rest())).then_some(uid)
     })
 }
 

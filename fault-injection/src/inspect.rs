@@ -59,10 +59,18 @@ impl World {
     /// names in it to be durable, not its own.
     #[must_use]
     pub fn names_in(&self, dir: &str, view: View) -> Vec<String> {
+        let mut all = Vec::new();
+        self.visit_names(dir, view, &mut |name| all.push(name.to_owned()));
+        all
+    }
+
+    /// Shows the same one by one.
+    pub fn visit_names(&self, dir: &str, view: View, visit: &mut dyn FnMut(&str)) {
         let state = self.state();
         let found = state.disk.find(dir, names(View::Seen)).or_else(|| state.disk.find(dir, names(view)));
-        let Some(dir) = found.and_then(|ino| state.disk.dir(ino)) else { return Vec::new() };
-        names(view)(dir).keys().map(ToString::to_string).collect()
+        if let Some(dir) = found.and_then(|ino| state.disk.dir(ino)) {
+            names(view)(dir).keys().for_each(|name| visit(name));
+        }
     }
 
     /// Every name, sorted by path.
@@ -70,7 +78,7 @@ impl World {
     pub fn tree(&self, view: View) -> Vec<TreeEntry> {
         let state = self.state();
         let mut entries = Vec::new();
-        walk(&state, ROOT, String::new(), view, &mut |path, node| {
+        walk(&state, view, &mut |path, node| {
             let (kind, len, hash) = match (node, view) {
                 (Node::File(file), View::Seen) => (TreeKind::File, file.cached.len(), file.cached.hash()),
                 (Node::File(file), View::Durable) => {
@@ -83,6 +91,22 @@ impl World {
         });
         entries.sort_unstable();
         entries
+    }
+
+    /// Every path and what it stands for, in order of names; cheaper than the tree, which looks at the bytes of all files.
+    #[must_use]
+    pub fn paths(&self, view: View) -> Vec<(String, TreeKind)> {
+        let state = self.state();
+        let mut paths = Vec::new();
+        walk(&state, view, &mut |path, node| {
+            let kind = match node {
+                Node::File(_) => TreeKind::File,
+                Node::Dir(_) => TreeKind::Dir,
+                Node::Symlink => TreeKind::Symlink,
+            };
+            paths.push((path.to_owned(), kind));
+        });
+        paths
     }
 
     /// Hash of all names that begin with `prefix`, and of their files' bytes, as they are seen.
@@ -145,14 +169,21 @@ impl State {
     }
 }
 
-/// Visits every name below `at`, in order of names.
-pub(crate) fn walk(state: &State, at: Ino, path: String, view: View, visit: &mut impl FnMut(&str, &Node)) {
+/// Visits every name, in order of names.
+pub(crate) fn walk(state: &State, view: View, visit: &mut impl FnMut(&str, &Node)) {
+    walk_below(state, ROOT, &mut String::new(), view, visit);
+}
+
+fn walk_below(state: &State, at: Ino, path: &mut String, view: View, visit: &mut impl FnMut(&str, &Node)) {
     let Some(dir) = state.disk.dir(at) else { return };
     let of = names(view);
     for (name, ino) in of(dir) {
         let Some(node) = state.disk.nodes.get(ino) else { continue };
-        let path = format!("{path}/{name}");
-        visit(&path, node);
-        walk(state, *ino, path, view, visit);
+        let above = path.len();
+        path.push('/');
+        path.push_str(name);
+        visit(path, node);
+        walk_below(state, *ino, path, view, visit);
+        path.truncate(above);
     }
 }

@@ -1,7 +1,7 @@
 //! Damage to bytes that were durable (F16, F17): the disk forgets or changes what it had promised to keep.
 use crate::decide::Site;
 use crate::dir::Ino;
-use crate::disk::{Node, ROOT};
+use crate::disk::Node;
 use crate::file::FileNode;
 use crate::image::SECTOR;
 use crate::inspect::walk;
@@ -123,7 +123,7 @@ fn rottable(file: &FileNode) -> Vec<u64> {
 
 fn walk_files(state: &State, mut visit: impl FnMut(&str, Ino, &FileNode)) {
     let mut paths = Vec::new();
-    walk(state, ROOT, String::new(), View::Seen, &mut |path, node| {
+    walk(state, View::Seen, &mut |path, node| {
         if matches!(node, Node::File(_)) {
             paths.push(path.to_owned());
         }

@@ -101,8 +101,9 @@ fn holds_all_twice(path: &str) -> bool {
 }
 
 fn files(world: &World, prefix: &str) -> Files {
-    let tree = world.tree(View::Seen).into_iter().filter(|entry| entry.path.starts_with(prefix));
-    tree.filter_map(|entry| Some((entry.path.clone(), world.read_file(&entry.path, View::Seen)?))).collect()
+    let paths = world.paths(View::Seen).into_iter().map(|(path, _)| path);
+    let inside = paths.filter(|path| path.starts_with(prefix));
+    inside.filter_map(|path| world.read_file(&path, View::Seen).map(|bytes| (path, bytes))).collect()
 }
 
 /// Files that are not as they were, and the first sector in which they differ.

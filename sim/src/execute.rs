@@ -380,8 +380,9 @@ impl Execution {
     fn look_at_leftovers(&self) {
         let world = &self.story.world;
         let mut manifests: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for entry in world.tree(View::Seen).into_iter().filter(|e| e.kind != TreeKind::Symlink) {
-            let Some((dir, name)) = entry.path.rsplit_once('/') else { continue };
+        let paths = world.paths(View::Seen);
+        for (path, _) in paths.iter().filter(|(_, kind)| *kind != TreeKind::Symlink) {
+            let Some((dir, name)) = path.rsplit_once('/') else { continue };
             if name.starts_with(".creating-") {
                 self.story.hit(Probe::CreationPurged);
             } else if name.starts_with(".deleted-") {

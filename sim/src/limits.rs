@@ -1,7 +1,7 @@
 //! The limits of spaces: no more is let in than they allow, and nothing is refused for good that they allow.
 use crate::failure::{Failure, Guarantee};
 use crate::model::Model;
-use crate::plan::{PUT_IN_PEACE, key_bytes};
+use crate::plan::{PUT_IN_PEACE, key_len};
 use crate::probe::Probe;
 use crate::story::Story;
 use bulkhead::{Amount, TierOptions};
@@ -12,7 +12,7 @@ const ONE_PUT: u64 = 1 << 20;
 /// What the one put of the quiet phase adds.
 fn put_in_peace() -> Amount {
     let (key, len) = PUT_IN_PEACE;
-    Amount { entries: 1, bytes: key_bytes(key).len() as u64 + u64::from(len) }
+    Amount { entries: 1, bytes: key_len(key) + u64::from(len) }
 }
 
 impl Model {
@@ -20,22 +20,18 @@ impl Model {
     #[must_use]
     pub fn live(&self) -> Amount {
         let seen = self.state(u64::MAX);
-        let bytes = |(key, content): (&u16, &crate::model::Content)| {
-            key_bytes(*key).len() as u64 + u64::from(content.len)
-        };
+        let bytes = |(key, content): (&u16, &crate::model::Content)| key_len(*key) + u64::from(content.len);
         Amount { entries: seen.len() as u64, bytes: seen.iter().map(bytes).sum() }
     }
 
     /// All versions that were ever written and not lost.
     #[must_use]
     pub fn written(&self) -> Amount {
-        let versions = self.versions().flat_map(|(key, all)| all.iter().map(move |v| (key, v.1)));
+        let of = self.versions().map(|(key, all)| (key_len(*key), all));
+        let versions = of.flat_map(|(key, all)| all.iter().map(move |v| (key, v.1)));
         versions.fold(Amount::default(), |sum, (key, content)| {
             let value = content.map_or(0, |content| u64::from(content.len));
-            sum.plus(Amount {
-                entries: u64::from(content.is_some()),
-                bytes: key_bytes(*key).len() as u64 + value,
-            })
+            sum.plus(Amount { entries: u64::from(content.is_some()), bytes: key + value })
         })
     }
 }

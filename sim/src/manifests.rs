@@ -8,7 +8,7 @@ use crate::failure::{Failure, Guarantee};
 use crate::model::{Harm, Model};
 use crate::probe::Probe;
 use bulkhead::Lsn;
-use bulkhead::manifest::{Manifest, ManifestName, SegmentEntry, Tier, decode};
+use bulkhead::manifest::{Manifest, ManifestName, SegmentEntry, Tier, decode, parse_table_file_name};
 use bulkhead::wal::frame::{Frame, Place};
 use bulkhead::wal::segment::{SEGMENT_HEADER, SegmentId};
 use bulkhead_fault_injection::{View, World};
@@ -53,7 +53,6 @@ pub fn notice(world: &World, model: &Model, hit: &mut dyn FnMut(Probe)) {
         decode(&bytes, *name, None)
     });
     let Some(newest) = newest else { return };
-    let live: BTreeSet<_> = newest.version.files(newest.identity.uid).map(|f| (f.dir, f.name)).collect();
     let tables = newest.version.tables.count();
     if tables > 0 {
         hit(Probe::Flushed);
@@ -73,27 +72,35 @@ pub fn notice(world: &World, model: &Model, hit: &mut dyn FnMut(Probe)) {
     if ranges(Tier::Warm) || ranges(Tier::Cold) {
         hit(Probe::RangeDeleteMoved);
     }
-    for tier in Tier::ALL.map(Tier::dir) {
-        let found = world.names_in(&format!("{dir}/{tier}"), View::Seen);
-        if found.into_iter().any(|name| !live.contains(&(tier, name))) {
+    for tier in Tier::ALL {
+        let live = newest.version.tables.tier(tier);
+        let is_live = |name: &str| {
+            parse_table_file_name(name).is_some_and(|(_, file)| live.iter().any(|t| t.file == file))
+        };
+        if any_name(world, &format!("{dir}/{}", tier.dir()), |name| !is_live(name)) {
             hit(Probe::TableNotNamed);
         }
     }
-    let named = |name: &String| SegmentId::parse(newest.identity.uid, name);
-    let segments = world.names_in(&format!("{dir}/wal"), View::Seen);
-    let dead = |name: &String| {
-        let first = newest.version.segments.first().map_or(newest.version.next_segment, |s| s.number);
-        named(name).is_some_and(|id| id.number < first)
+    let first = newest.version.segments.first().map_or(newest.version.next_segment, |s| s.number);
+    let is_dead = |name: &str| {
+        SegmentId::parse(newest.identity.uid, name).is_some_and(|segment| segment.number < first)
     };
-    if tables > 0 && segments.iter().any(dead) {
+    if tables > 0 && any_name(world, &format!("{dir}/wal"), is_dead) {
         hit(Probe::FlushedNotCut);
     }
 }
 
+/// Whether any name seen in `dir` is such a one.
+fn any_name(world: &World, dir: &str, is_such: impl Fn(&str) -> bool) -> bool {
+    let mut any = false;
+    world.visit_names(dir, View::Seen, &mut |name| any |= is_such(name));
+    any
+}
+
 /// Of manifests, by generation.
 fn names(world: &World, dir: &str, view: View) -> Vec<ManifestName> {
-    let mut names: Vec<_> =
-        world.names_in(dir, view).iter().filter_map(|name| ManifestName::parse(name)).collect();
+    let mut names = Vec::new();
+    world.visit_names(dir, view, &mut |name| names.extend(ManifestName::parse(name)));
     names.sort_unstable();
     names
 }

@@ -309,24 +309,46 @@ pub const PUT_IN_PEACE: (u16, u32) = (1, 40);
 /// Groups that keys are in, by prefix.
 pub const KEY_GROUPS: u8 = 5;
 
+/// Length of the keys that are long.
+const LONG_KEY: usize = 300;
+
+fn is_long(key: u16) -> bool {
+    key % 13 == 5
+}
+
 /// The bytes of a key: its group, then its number; some are long.
 #[must_use]
 pub fn key_bytes(key: u16) -> Vec<u8> {
-    let mut bytes = group_prefix((key % u16::from(KEY_GROUPS)) as u8);
-    bytes.extend_from_slice(format!("{key:05}").as_bytes());
-    if key % 13 == 5 {
-        bytes.resize(300, b'.');
+    let mut bytes = Vec::with_capacity(key_len(key) as usize);
+    put_prefix(&mut bytes, (key % u16::from(KEY_GROUPS)) as u8);
+    bytes.extend([10_000, 1000, 100, 10, 1].map(|unit| b'0' + (key / unit % 10) as u8));
+    if is_long(key) {
+        bytes.resize(LONG_KEY, b'.');
     }
     bytes
+}
+
+/// How many they are.
+#[must_use]
+pub fn key_len(key: u16) -> u64 {
+    let group = key % u16::from(KEY_GROUPS);
+    let prefix = if group == 0 || group == u16::from(KEY_GROUPS) - 1 { 2 } else { 3 };
+    if is_long(key) { LONG_KEY as u64 } else { prefix + 5 }
 }
 
 /// The prefix of a group's keys. The first and the last group lie at the very ends of all keys that there can be.
 #[must_use]
 pub fn group_prefix(group: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_prefix(&mut bytes, group);
+    bytes
+}
+
+fn put_prefix(bytes: &mut Vec<u8>, group: u8) {
     match group {
-        0 => vec![0, 0],
-        g if g == KEY_GROUPS - 1 => vec![255, 255],
-        g => format!("g{g}/").into_bytes(),
+        0 => bytes.extend([0, 0]),
+        g if g == KEY_GROUPS - 1 => bytes.extend([255, 255]),
+        g => bytes.extend([b'g', b'0' + g, b'/']),
     }
 }
 
@@ -352,4 +374,20 @@ pub fn stretch(a: u16, b: u16) -> Stretch {
 #[must_use]
 pub fn lies_in(key: u16, stretch: &Stretch) -> bool {
     stretch.contains(&key_bytes(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_their_group_and_number_and_as_long_as_said() {
+        for key in 0..=u16::MAX {
+            let bytes = key_bytes(key);
+            assert_eq!(bytes.len() as u64, key_len(key), "{key}");
+            let number = bytes.strip_prefix(&*group_prefix((key % 5) as u8)).map(|rest| &rest[..5]);
+            assert_eq!(number, Some(format!("{key:05}").as_bytes()));
+        }
+        assert_eq!(group_prefix(1), b"g1/");
+    }
 }

@@ -27,9 +27,9 @@
 //! ```
 use super::tables::{TableEntry, Tables, Tier};
 use super::version::{EpochEnd, SegmentEnd, SegmentEntry, Version};
-use crate::codec::{Piece, Reader, align_up, checksum, identity_tag};
+use crate::codec::{Piece, Reader, align_up, checksum, identity_tag, is_zero};
 use crate::identity::Identity;
-use crate::ids::{Epoch, FileUid, Generation, Lsn, SegmentNo, SpaceId, SpaceUid, TableNo};
+use crate::ids::{Epoch, FileUid, Generation, Lsn, SegmentNo, SpaceId, SpaceUid, TableNo, padded_number};
 use crate::key::KeyRange;
 use crate::limits::{
     EPOCH_ENDS_MAX, HOT_TABLES_MAX, MANIFEST_MAX, PAGE, SEGMENTS_MAX, SPACE_ID_MAX, TABLES_MAX,
@@ -62,11 +62,8 @@ impl ManifestName {
     #[must_use]
     pub fn parse(file_name: &str) -> Option<ManifestName> {
         let (generation, file) = file_name.strip_prefix("MANIFEST-")?.split_once('-')?;
-        let name = ManifestName {
-            generation: Generation::from_raw(generation.parse().ok()?),
-            file: FileUid::from_raw(u64::from_str_radix(file, 16).ok()?),
-        };
-        (name.file_name() == file_name).then_some(name)
+        let generation = Generation::from_raw(padded_number(generation)?);
+        Some(ManifestName { generation, file: FileUid::parse(file)? })
     }
 }
 
@@ -226,7 +223,7 @@ pub fn decode_copy(bytes: &[u8], offset: u64, name: ManifestName, uid: Option<Sp
     let mut tables = |count| (0..count).map(|_| decode_table(&mut r)).collect::<Option<Vec<_>>>();
     let tables = Tables { hot: tables(hot)?, warm: tables(warm)?, cold: tables(cold)? };
     let version = Version { epoch, flushed, durable, next_segment, next_table, segments, epoch_ends, tables };
-    let rest_is_zero = r.is_empty() && bytes[len..].iter().all(|&b| b == 0);
+    let rest_is_zero = r.is_empty() && is_zero(&bytes[len..]);
     (rest_is_zero && version.check().is_ok()).then_some(Manifest {
         name,
         identity: Identity { id, uid: space, created_ms },

@@ -4,7 +4,7 @@
 //! what they do: *for any key, a higher tier never holds an older version than a lower one*, and in the hot tier a newer
 //! table never holds an older version than an older one. What can be seen without reading tables is asserted here:
 //! keys leave the hot tier only from its oldest tables, and warm and cold are sorted runs.
-use crate::ids::{FileUid, Lsn, SpaceUid, TableNo};
+use crate::ids::{FileUid, Lsn, SpaceUid, TableNo, padded_number};
 use crate::key::KeyRange;
 use crate::limits::{HOT_TABLES_MAX, TABLES_MAX};
 
@@ -121,9 +121,7 @@ pub fn table_file_name(number: TableNo, file: FileUid) -> String {
 #[must_use]
 pub fn parse_table_file_name(name: &str) -> Option<(TableNo, FileUid)> {
     let (number, file) = name.strip_suffix(".tbl")?.split_once('-')?;
-    let number = TableNo::from_raw(number.parse().ok()?);
-    let file = FileUid::from_raw(u64::from_str_radix(file, 16).ok()?);
-    (table_file_name(number, file) == name).then_some((number, file))
+    Some((TableNo::from_raw(padded_number(number)?), FileUid::parse(file)?))
 }
 
 /// Live tables by tier.

@@ -179,7 +179,7 @@ async fn sweep(of: Weak<Context>) {
         let Some((env, pause)) = of.upgrade().map(|c| (c.env.clone(), c.config.idle_close())) else { return };
         env.sleep(Owner::ENGINE, pause).await;
         let Some(context) = of.upgrade() else { return };
-        context.descriptors.ask_to_rest(Round::Unused, || false);
+        context.descriptors.ask_to_rest(Round::Unused, |_| false);
         if !context.descriptors.is_still_swept() {
             return;
         }

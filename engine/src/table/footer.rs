@@ -30,7 +30,7 @@
 use super::compress::Compression;
 use super::entry::Priority;
 use super::piece::{Handle, Malformed, TableId};
-use crate::codec::{Piece, Reader, checksum, identity_tag};
+use crate::codec::{Piece, Reader, checksum, identity_tag, is_zero};
 use crate::ids::{FileUid, Lsn, SpaceUid};
 use crate::limits::SECTOR;
 
@@ -177,7 +177,7 @@ impl Footer {
         let placed = tail <= extent.offset && end == len - FOOTER as u64;
         let placed = placed && root.is_none_or(|root| extent.end() == root.offset);
         let fits = placed && root.is_some() == (counts.entries > 0) && counts.tombstones <= counts.entries;
-        let rest_is_zero = r.rest().iter().all(|&b| b == 0);
+        let rest_is_zero = is_zero(r.rest());
         (fits && rest_is_zero && lowest <= highest).then_some(Footer {
             len,
             tail,

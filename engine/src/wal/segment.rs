@@ -14,8 +14,8 @@
 //! 72 allocated  u64    length that was allocated and synced before a manifest listed it: a shorter file was cut
 //! 80 zeros up to 4096
 //! ```
-use crate::codec::{Piece, Reader, checksum, identity_tag};
-use crate::ids::{Epoch, FileUid, SegmentNo, SpaceUid};
+use crate::codec::{Piece, Reader, checksum, identity_tag, is_zero};
+use crate::ids::{Epoch, FileUid, SegmentNo, SpaceUid, padded_number};
 use crate::limits::PAGE;
 
 /// Bytes in front of the first frame.
@@ -56,12 +56,8 @@ impl SegmentId {
     #[must_use]
     pub fn parse(space: SpaceUid, name: &str) -> Option<SegmentId> {
         let (number, file) = name.strip_suffix(".wal")?.split_once('-')?;
-        let id = SegmentId {
-            space,
-            file: FileUid::from_raw(u64::from_str_radix(file, 16).ok()?),
-            number: SegmentNo::from_raw(number.parse().ok()?),
-        };
-        (id.file_name() == name).then_some(id)
+        let number = SegmentNo::from_raw(padded_number(number)?);
+        Some(SegmentId { space, file: FileUid::parse(file)?, number })
     }
     /// The identity tag of its frames.
     #[must_use]
@@ -121,7 +117,7 @@ pub fn verify_header(bytes: &[u8], id: SegmentId) -> Option<SegmentHeader> {
     let epoch = Epoch::from_raw(r.u32()?)?;
     let unprotected = r.u32()? == 0 && r.u64()? == 0;
     let allocated = r.u64()?;
-    let rest_is_zero = page[USED..].iter().all(|&b| b == 0);
+    let rest_is_zero = is_zero(&page[USED..]);
     let same = found == id || crate::mutants::on("checksum-without-space");
     (same && unprotected && rest_is_zero).then_some(SegmentHeader { id, epoch, allocated, crc })
 }
