@@ -1,5 +1,6 @@
 //! Integration tests across the crates.
 mod allocations;
+mod budgets;
 mod deletion;
 mod formats;
 mod full_disk;

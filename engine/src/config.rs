@@ -40,6 +40,10 @@ pub struct Options {
     /// Bytes that memtables of all spaces together may take; beyond it writes get `Busy`.
     #[serde(deserialize_with = "size::deserialize")]
     pub memory_budget: u64,
+    /// Bytes of it that each space is guaranteed, whatever the others hold; all guarantees together take a quarter of it
+    /// at most.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub memory_share_bytes: u64,
     /// Bytes that verified blocks of all spaces together may take; 0 keeps none.
     #[serde(deserialize_with = "size::deserialize")]
     pub cache_bytes: u64,
@@ -74,6 +78,13 @@ pub struct Options {
     /// refuses deletes too.
     #[serde(deserialize_with = "size::deserialize")]
     pub reserve_bytes: u64,
+    /// Merges, moves and promotions that run at once in all spaces together. Where none of those that run goes on for a
+    /// second one more begins, so that a space whose disk is stuck holds up no other.
+    pub background_jobs: u64,
+    /// Bytes of log that all spaces together aim to stay below: beyond it the space with the longest log flushes its
+    /// memtable, so that segments can go. What a space may have for itself is [`TierOptions::log_bytes`].
+    #[serde(deserialize_with = "size::deserialize")]
+    pub log_budget: u64,
     /// Spaces that `recover_all` opens at once.
     pub recovery_parallelism: usize,
     /// Capacities of tiers and what moves between them, for every space that has none of its own.
@@ -88,6 +99,7 @@ impl Default for Options {
             durability: Durability::Power,
             max_spaces: 100_000,
             memory_budget: 1 << 30,
+            memory_share_bytes: 256 << 10,
             cache_bytes: 256 << 20,
             cache_share_bytes: 1 << 20,
             segment_first: SEGMENT_FIRST,
@@ -98,7 +110,9 @@ impl Default for Options {
             max_descriptors: 512,
             idle_close_ms: 60_000,
             background_bytes_per_s: 0,
-            reserve_bytes: 16 << 20,
+            reserve_bytes: 4 << 20,
+            background_jobs: 8,
+            log_budget: 4 << 30,
             recovery_parallelism: 4,
             tiers: TierOptions::default(),
             spaces: BTreeMap::new(),
@@ -124,6 +138,7 @@ impl Config {
         let min_segment = 4 * PAGE as u64;
         bounded("max-spaces", o.max_spaces as u64, 1, 10_000_000)?;
         bounded("memory-budget", o.memory_budget, 64 * 1024, 1 << 50)?;
+        bounded("memory-share-bytes", o.memory_share_bytes, 0, 1 << 50)?;
         bounded("cache-bytes", o.cache_bytes, 0, 1 << 50)?;
         bounded("cache-share-bytes", o.cache_share_bytes, 0, 1 << 50)?;
         bounded("segment-first", o.segment_first, min_segment, o.segment_max)?;
@@ -135,6 +150,8 @@ impl Config {
         bounded("idle-close-ms", o.idle_close_ms, 1, 7 * 86_400_000)?;
         bounded("background-bytes-per-s", o.background_bytes_per_s, 0, 1 << 50)?;
         bounded("reserve-bytes", o.reserve_bytes, 0, 1 << 50)?;
+        bounded("background-jobs", o.background_jobs, 1, 1 << 20)?;
+        bounded("log-budget", o.log_budget, 64 * 1024, 1 << 60)?;
         bounded("recovery-parallelism", o.recovery_parallelism as u64, 1, 1024)?;
         let tiers = checked(o, o.tiers.clone())?;
         let of = |(id, tiers): (&SpaceId, &TierOptions)| {
@@ -158,6 +175,11 @@ impl Config {
     #[must_use]
     pub fn memory_budget(&self) -> u64 {
         self.options.memory_budget
+    }
+    /// Bytes of them that each space is guaranteed.
+    #[must_use]
+    pub fn memory_share_bytes(&self) -> u64 {
+        self.options.memory_share_bytes
     }
     /// Bytes for verified blocks.
     #[must_use]
@@ -214,6 +236,16 @@ impl Config {
     #[must_use]
     pub fn reserve_bytes(&self) -> u64 {
         self.options.reserve_bytes
+    }
+    /// See [`Options::background_jobs`].
+    #[must_use]
+    pub fn background_jobs(&self) -> u64 {
+        self.options.background_jobs
+    }
+    /// See [`Options::log_budget`].
+    #[must_use]
+    pub fn log_budget(&self) -> u64 {
+        self.options.log_budget
     }
     /// Capacities of a space's tiers and what moves between them.
     #[must_use]

@@ -9,6 +9,7 @@ use crate::limits::RESERVE_SLACK;
 use crate::manifest::{Current, SwitchError, Version, switch};
 use crate::rate::Rate;
 use crate::reserve::{Lent, Reserve, Takes};
+use crate::slots::Slots;
 use crate::sync::Mutex;
 use std::future::Future;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
     /// Of what jobs over tables move.
     pub(crate) rate: Rate,
+    /// Turns of jobs over tables.
+    pub(crate) slots: Arc<Slots>,
     pub(crate) descriptors: Arc<Descriptors>,
     /// Room on the disk for deletes.
     pub(crate) reserve: Reserve,

@@ -79,7 +79,8 @@ impl Engine {
         let husks = delete::resume(&*env, &dir, &mut found).await?;
         let context = Arc::new(Context {
             tiers: SpaceTiers::default(),
-            budget: Budget::new(config.memory_budget()),
+            budget: Budget::new(config.memory_budget(), config.memory_share_bytes(), config.log_budget()),
+            slots: crate::slots::Slots::new(config.background_jobs()),
             rate: crate::rate::Rate::new(config.background_bytes_per_s()),
             descriptors: Descriptors::new(config.max_descriptors()),
             reserve: Reserve::new(dir.clone(), config.reserve_bytes()),

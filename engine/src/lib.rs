@@ -38,6 +38,7 @@ pub mod naming;
 pub mod paths;
 pub mod plan;
 mod rate;
+mod slots;
 pub mod recovery;
 mod reserve;
 mod root;

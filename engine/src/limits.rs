@@ -42,6 +42,10 @@ pub const WITHHELD_TURNS: u32 = 32;
 
 /// How long whoever needs descriptors waits at most for others to give some back.
 pub const REST_PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
+/// How long nobody in front of a waiting job goes on before that begins regardless; see [`crate::Options::background_jobs`].
+pub const SLOT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+/// How often a waiting job looks about for whether it still has to wait.
+pub const SLOT_LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 /// Spaces that are asked at once to seal their log, so that they can give descriptors back.
 pub const HURRIED_AT_ONCE: usize = 8;
 

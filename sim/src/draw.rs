@@ -116,6 +116,7 @@ pub fn draw(seed: u64) -> Run {
     apart::resting(&mut run);
     apart::braked(&mut run);
     apart::flushing(&mut run);
+    apart::sharing(&mut run);
     shutdowns(&mut run);
     names_in_doubt(&mut run);
     repairs(&mut run);
@@ -313,7 +314,8 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
         spaces.push(SpaceId::new("neighbour").expect("a legal id"));
     }
     let mut options = options(&mut d);
-    // No shared bottleneck: neither memory nor places in `recover_all`.
+    // No shared bottleneck: neither memory nor places in `recover_all` or for jobs.
+    options.background_jobs = 1 << 20;
     options.memory_budget = 1 << 30;
     options.recovery_parallelism = 1024;
     options.tiers = tiers(seed);

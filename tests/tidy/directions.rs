@@ -38,6 +38,7 @@ const ORDER: &[&str] = &[
     "naming",
     "rate",
     "reserve",
+    "slots",
     "twice",
     "metrics",
     "env",

@@ -84,10 +84,10 @@ impl Incarnation {
             Throttle::Slow { .. } | Throttle::None => {}
         }
         let admits = if sizes.puts { Admits::Puts } else { Admits::DeletesOnly };
-        if !self.context.budget.admits(sizes.memory, admits) {
+        if !self.context.budget.admits(sizes.memory, admits, || self.layers.read().bytes()) {
             let changes = core.room.changes;
             drop(guard);
-            return match self.context.budget.wait_for(self.as_lender()) {
+            return match self.context.budget.wait_for(self) {
                 true => Ok(Attempt::Wait(changes)),
                 false => Err(self.over_budget(sizes.memory)),
             };

@@ -69,6 +69,7 @@ pub(super) async fn change(
         let mut layers = space.layers.write();
         layers.show(&current.manifest.version.tables);
         install(&mut core, &mut layers);
+        layers.note_log(&space.context.budget, core.line.bytes_since_rotation());
         (current.manifest.version.clone(), core.made.is_some())
     };
     remove_dropped(space, &old, &new).await;

@@ -72,7 +72,7 @@ impl Incarnation {
 
     fn answer_relief(&self) {
         if std::mem::take(&mut self.core().relieved) {
-            self.context.budget.relieved();
+            self.context.budget.relieved(self);
         }
     }
 
@@ -367,7 +367,7 @@ impl Incarnation {
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
         if asked {
-            self.context.budget.relieved();
+            self.context.budget.relieved(&**self);
         }
         match role {
             Role::Driver => self.watch_pins(),

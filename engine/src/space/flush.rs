@@ -188,6 +188,10 @@ impl Lender for Incarnation {
         if can { self.layers.read().bytes() } else { 0 }
     }
 
+    fn log(&self) -> u64 {
+        if self.lent() > 0 { self.layers.read().log_charged() } else { 0 }
+    }
+
     fn give_back(self: Arc<Self>) {
         self.core().gives_back = true;
         self.wake_driver();

@@ -183,16 +183,18 @@ impl Incarnation {
     ) -> Arc<Incarnation> {
         let Opened { id, dirs, current, mut mem, durable, before, edits, resume, log_bytes, report } = opened;
         mem.begin_at(durable);
+        context.budget.entered();
         context.budget.moved(0, mem.bytes());
         let home = Home::new(context, root, &id, dirs, held);
         let log_files = resume.is_some().then(|| context.descriptors.take(LOG_FILES));
         let cache = context.cache.partition();
-        let layers = Layers::new(mem, &current.manifest.version.tables);
+        let mut layers = Layers::new(mem, &current.manifest.version.tables);
         let next_table = current.manifest.version.next_table;
         // Recovery that wrote has swept, and a space just made has nothing to sweep.
         let made = (resume.is_none() && !report.case.is_empty()).then(BTreeSet::new);
         let mut line = Line::new(durable, before);
         line.note_recovered(log_bytes);
+        layers.note_log(&context.budget, line.bytes_since_rotation());
         if let Some(resume) = resume {
             line.begin_epoch(current.manifest.version.epoch.first_lsn());
             line.resume(resume);
@@ -669,7 +671,7 @@ impl Drop for Incarnation {
         let asked = core.gives_back || core.relieved;
         drop(core);
         if asked {
-            self.context.budget.relieved();
+            self.context.budget.relieved(self);
         }
     }
 }

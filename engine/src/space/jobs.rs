@@ -148,7 +148,14 @@ impl From<crate::work::Failure> for Failure {
 
 /// Carries out `plan` and tells everybody who waits for it.
 pub(super) async fn work(space: Arc<Incarnation>, plan: Plan) {
-    let result = run(&space, &plan).await;
+    let open = || matches!(space.core().phase, Phase::Open);
+    let turn = space.context.slots.turn(&*space.context.env, space.owner, open).await;
+    let result = match &turn {
+        Some(_) => run(&space, &plan).await,
+        // Whoever ended the opening meanwhile waits for this job.
+        None => Err(Failure::Refused(Refused::Fenced)),
+    };
+    drop(turn);
     let mut wakers = Vec::new();
     let mut core = space.core();
     core.jobs.under_way = false;

@@ -25,6 +25,8 @@ pub(crate) struct Layers {
     /// What readers are told instead, once the space is being deleted.
     refused: Option<Error>,
     charge: Charge,
+    /// Bytes of log that count against the engine's budget for it.
+    log_charged: u64,
 }
 
 /// Whether its memory counts against the engine's budget.
@@ -66,7 +68,7 @@ impl Layers {
     pub(crate) fn new(active: Memtable, tables: &Tables) -> Layers {
         let tables = Arc::new(LiveTables::of(tables, &LiveTables::default()));
         let under = Arc::new(Under { sealed: Vec::new(), tables, generation: 0 });
-        Layers { active, under, pins: Pins::default(), refused: None, charge: Charge::Engine }
+        Layers { active, under, pins: Pins::default(), refused: None, charge: Charge::Engine, log_charged: 0 }
     }
 
     /// What a reader has to ask before it looks, under the same lock.
@@ -86,10 +88,27 @@ impl Layers {
         }
     }
 
+    /// Brings up to date what its log takes of the engine's budget; `since_rotation` is what the active memtable keeps.
+    pub(crate) fn note_log(&mut self, budget: &Budget, since_rotation: u64) {
+        if self.charge == Charge::Engine {
+            let sealed = self.under.sealed.iter().map(|s| s.log_bytes).sum::<u64>();
+            let before = std::mem::replace(&mut self.log_charged, sealed + since_rotation);
+            budget.log_moved(before, self.log_charged);
+        }
+    }
+
+    /// What its log takes of the engine's budget.
+    pub(crate) fn log_charged(&self) -> u64 {
+        self.log_charged
+    }
+
     /// The opening has ended: its memory no longer counts against the budget.
     pub(crate) fn uncharge(&mut self, budget: &Budget) {
         self.moved(budget, self.bytes(), 0);
-        self.charge = Charge::Nobody;
+        budget.log_moved(std::mem::take(&mut self.log_charged), 0);
+        if std::mem::replace(&mut self.charge, Charge::Nobody) == Charge::Engine {
+            budget.left();
+        }
     }
 
     /// Drops all that it holds; readers are refused. Pins stay, to be released by those who hold them.

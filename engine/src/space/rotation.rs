@@ -85,6 +85,7 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
     drop(core);
     wakers.into_iter().for_each(Waker::wake);
     space.wake_driver();
+    space.context.budget.relieve_log();
 }
 
 /// Bytes without which there is no log space of this kind.

@@ -20,6 +20,17 @@ pub(super) fn flushing(run: &mut Run) {
     }
 }
 
+/// In one run of four spaces have little to share: places for their jobs, memory beyond what each is guaranteed, log. Drawn
+/// apart, as deletions are.
+pub(super) fn sharing(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x5A4E));
+    if d.chance(1, 4) {
+        run.options.background_jobs = d.pick(&[1, 1, 2]);
+        run.options.memory_share_bytes = d.pick(&[0, 2048, 16 * 1024, 256 * 1024]);
+        run.options.log_budget = d.pick(&[64 * 1024, 256 * 1024, 4 << 30]);
+    }
+}
+
 /// In one run of three spaces come to rest as soon as they may, or descriptors are short. Drawn apart, as deletions are.
 pub(super) fn resting(run: &mut Run) {
     let mut d = Draw::new(mix(run.seed, 0x2E57));
