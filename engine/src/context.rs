@@ -8,7 +8,7 @@ use crate::ids::{FileUid, SpaceId};
 use crate::limits::RESERVE_SLACK;
 use crate::manifest::{Current, SwitchError, Version, switch};
 use crate::rate::Rate;
-use crate::reserve::{Lent, Reserve, Takes};
+use crate::reserve::{Asked, Lent, Reserve, Takes};
 use crate::slots::Slots;
 use crate::sync::Mutex;
 use std::future::Future;
@@ -65,13 +65,14 @@ impl Context {
         version: &Version,
         takes: Takes,
     ) -> Result<Current, SwitchError> {
+        let mut asked = Asked::default();
         loop {
             let file = FileUid::from_raw(self.env.entropy(owner));
             match switch(dir, current, version.clone(), file).await {
                 Err(SwitchError::NotWritten(e))
                     if e.is_no_space()
                         && takes == Takes::Reserve
-                        && self.reserve.lend(RESERVE_SLACK).await == Lent::Yes => {}
+                        && self.reserve.lend(RESERVE_SLACK, &mut asked).await == Lent::Yes => {}
                 done => return done,
             }
         }

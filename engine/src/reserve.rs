@@ -10,8 +10,8 @@
 //! other rest of it. Where it cannot be made for another reason than room, the engine does without, as if none were
 //! configured.
 //!
-//! An error that says *no space* although enough is free is somebody's quota, or a fault: that is no business of this
-//! module, and whoever got it is told.
+//! An error that says *no space* although enough is free may mean that room has come since: another try is worth it. If
+//! that says so too it is somebody's quota, or a fault: that is no business of this module, and whoever got it is told.
 use crate::codec::align_up;
 use crate::env::{Access, Dir, DiskSpace, IoResult};
 use crate::error::{Error, ErrorKind};
@@ -109,6 +109,13 @@ enum Given {
     Nothing,
     /// Enough is free.
     NotLacking,
+}
+
+/// What one who finds no room has been told so far.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// There is enough: it came since the last try.
+    enough: bool,
 }
 
 /// Whether what is done may take room from the reserve.
@@ -224,8 +231,8 @@ impl Reserve {
     }
 
     /// Gives as much of it to the file system as it lacks for `needed` bytes. Whoever found no room for them tries again
-    /// then; a few tries and nothing is left.
-    pub(crate) async fn lend(&self, needed: u64) -> Lent {
+    /// then, with the same `asked`; a few tries and nothing is left.
+    pub(crate) async fn lend(&self, needed: u64, asked: &mut Asked) -> Lent {
         if self.most == 0 {
             return Lent::No;
         }
@@ -236,10 +243,16 @@ impl Reserve {
         {
             tracing::warn!(error = %e, "the reserve for deletes could not be used");
         }
-        if !matches!(given, Ok(Given::NotLacking | Given::Some)) {
-            self.stand.lock().tells.ran_out += 1;
+        match given {
+            Ok(Given::Some) => Lent::Yes,
+            // What others borrowed or gave back at the same time.
+            Ok(Given::NotLacking) if !std::mem::replace(&mut asked.enough, true) => Lent::Yes,
+            Ok(Given::NotLacking) => Lent::No,
+            Ok(Given::Nothing) | Err(_) => {
+                self.stand.lock().tells.ran_out += 1;
+                Lent::No
+            }
         }
-        if matches!(given, Ok(Given::Some)) { Lent::Yes } else { Lent::No }
     }
 
     async fn give(&self, needed: u64) -> IoResult<Given> {

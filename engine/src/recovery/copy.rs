@@ -14,7 +14,7 @@ use crate::ids::{FileUid, SpaceId};
 use crate::limits::{PAGE, SECTOR};
 use crate::manifest::{Current, Edit, Version, switch};
 use crate::mutants;
-use crate::reserve::{Lent, Takes};
+use crate::reserve::{Asked, Lent, Takes};
 use crate::wal::commit::{Resume, Spare, segment_for};
 use crate::wal::frame::{FRAME_ALIGN, Frame, FrameHead, FrameKind, Link, Place, begin, finish, put_mark};
 use crate::wal::scan::Boundary;
@@ -78,10 +78,11 @@ pub(super) async fn copy_forward(
             .advice("Nothing was lost; open the space again.")
     };
     let syncs = !(repairs && mutants::on("repair-copy-unsynced"));
+    let mut asked = Asked::default();
     let file = loop {
         match make(&dirs, segment, capacity, &bytes, syncs).await {
             // Whoever cannot open a space cannot empty it either.
-            Err(e) if e.is_no_space() && context.reserve.lend(capacity).await == Lent::Yes => {}
+            Err(e) if e.is_no_space() && context.reserve.lend(capacity, &mut asked).await == Lent::Yes => {}
             made => break made.map_err(failed)?,
         }
     };

@@ -13,7 +13,7 @@ use crate::mutants;
 use crate::naming::Naming;
 use crate::paths::{deleted_name, is_deleted_name};
 use crate::recovery;
-use crate::reserve::Lent;
+use crate::reserve::{Asked, Lent};
 use std::sync::Arc;
 
 /// How deleting a space failed.
@@ -51,7 +51,7 @@ pub(crate) async fn delete_space(
         renamed = root.rename(&id.dir_name(), &name).await;
     }
     if renamed.as_ref().is_err_and(IoError::is_no_space)
-        && context.reserve.lend(PAGE as u64).await == Lent::Yes
+        && context.reserve.lend(PAGE as u64, &mut Asked::default()).await == Lent::Yes
     {
         renamed = root.rename(&id.dir_name(), &name).await;
     }

@@ -18,7 +18,7 @@ use crate::manifest::{Edit, Tier};
 use crate::mutants;
 use crate::plan::capacity::{percent_of, pressure_of};
 use crate::plan::flush::{self as planner, Active, Borrower, Facts, FlushPlan, Log, Quiet, Throttle};
-use crate::reserve::Lent;
+use crate::reserve::{Asked, Lent};
 use crate::table::retain::Below;
 use crate::table::{Readers, TableId};
 use crate::work::NewTable;
@@ -267,10 +267,12 @@ async fn run(space: &Arc<Incarnation>, plan: &FlushPlan) -> Result<(), Failure> 
     let abandoned = |e: IoError| Failure::Abandoned(crate::work::Failure::from(e).into());
     let dirs = space.home.dirs().await.map_err(abandoned)?;
     let dir = dirs.tier(Tier::Hot).await.map_err(abandoned)?;
+    let mut asked = Asked::default();
     let written = loop {
         let what = Flush { memtables: &sources, readers: &readers, below, touched_ms: space.wall_ms() };
         match write(what, dir, KEEP, || space.new_table()).await {
-            Err(why) if why.is_no_space() && space.context.reserve.lend(bytes).await == Lent::Yes => {}
+            Err(why)
+                if why.is_no_space() && space.context.reserve.lend(bytes, &mut asked).await == Lent::Yes => {}
             written => break written?,
         }
     };

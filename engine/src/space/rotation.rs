@@ -13,7 +13,7 @@ use crate::limits::{PAGE, SEGMENT_HARD_MAX, SEGMENTS_MAX};
 use crate::manifest::Edit;
 use crate::mutants;
 use crate::recovery::Dirs;
-use crate::reserve::{Lent, Takes};
+use crate::reserve::{Asked, Lent, Takes};
 use crate::wal::commit::Spare;
 use crate::wal::segment::{SegmentId, encode_header};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
     let reserve = &space.context.reserve;
     // Made with the first log space of an engine, and again once there is room.
     let _ = reserve.refill().await;
-    let mut may_take = false;
+    let (mut may_take, mut asked) = (false, Asked::default());
     let result = loop {
         let result = match what {
             Preparing::Segment(min) => segment(&space, min).await,
@@ -46,7 +46,7 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
         let Err(Failure::Abandoned(io)) = &result else { break result };
         may_take = space.core().log_takes_reserve;
         let lacks_room = io.is_no_space() && !mutants::on("deletes-without-a-reserve");
-        if !lacks_room || !may_take || reserve.lend(least(&space, what)).await == Lent::No {
+        if !lacks_room || !may_take || reserve.lend(least(&space, what), &mut asked).await == Lent::No {
             break result;
         }
     };
