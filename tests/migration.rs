@@ -157,6 +157,8 @@ async fn overwrite(tiers: TierOptions, rounds: u64, len: usize) -> [u64; 2] {
         durability: Durability::Process,
         segment_first: 256 * 1024,
         segment_max: 1 << 20,
+        // What is measured is what the space takes.
+        reserve_bytes: 0,
         tiers,
         ..Options::default()
     };

@@ -67,7 +67,10 @@ impl Slots {
             waited = if moves == seen { waited + SLOT_LOOK } else { Duration::ZERO };
             seen = moves;
             if waited >= SLOT_PATIENCE && place.is_first() {
-                tracing::warn!(limit = self.limit, "jobs seem stuck: one more begins than background-jobs says");
+                tracing::warn!(
+                    limit = self.limit,
+                    "jobs seem stuck: one more begins than background-jobs says"
+                );
                 return Some(place.begin());
             }
         }

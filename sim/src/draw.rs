@@ -113,10 +113,7 @@ pub fn draw(seed: u64) -> Run {
     range_deletes(&mut run);
     deletions(&mut run);
     compacting(&mut run);
-    apart::resting(&mut run);
-    apart::braked(&mut run);
-    apart::flushing(&mut run);
-    apart::sharing(&mut run);
+    apart::all(&mut run);
     shutdowns(&mut run);
     names_in_doubt(&mut run);
     repairs(&mut run);

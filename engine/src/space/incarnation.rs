@@ -10,6 +10,7 @@ use super::pins::Lives;
 use super::quota::Quota;
 use super::registry::Slot;
 use super::rest::LOG_FILES;
+use super::room::RoomWaiters;
 use super::tables::Reads;
 use crate::cache::{Partition, Use};
 use crate::config::{Durability, Tiers};
@@ -29,7 +30,7 @@ use crate::recovery::{Opened, RecoveryReport};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 use crate::wal::commit::{Job, Line, Moved, Room};
 use crate::wal::waiters::{WaiterKey, Waiters};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -125,17 +126,6 @@ pub(crate) enum Preparing {
     /// Somebody needs the spare to have at least this many bytes.
     Growth(u64),
     UnderWay,
-}
-
-/// Who waits for room in the log.
-#[derive(Debug, Default)]
-pub(crate) struct RoomWaiters {
-    wakers: BTreeMap<u64, Waker>,
-    arrivals: u64,
-    /// Counts changes; a waiter goes on when it differs from what it saw.
-    pub(crate) changes: u64,
-    /// The failure that change number so-and-so was.
-    failure: Option<(u64, Error)>,
 }
 
 /// See the module.
@@ -331,28 +321,6 @@ impl Incarnation {
             .advice("Read through the handle that the reopening returned.");
         }
         Error::from(failure).in_space(&self.id)
-    }
-
-    /// Waits until the room in the log differs from `seen`.
-    pub(crate) async fn room_changed(&self, seen: u64) -> Result<()> {
-        let mut ticket = RoomTicket { incarnation: self, key: None };
-        std::future::poll_fn(|cx| {
-            let mut core = self.core();
-            if let Err(e) = self.writable(&core) {
-                return Poll::Ready(Err(e));
-            }
-            if core.room.changes != seen {
-                let failed = core.room.failure.clone().filter(|(change, _)| *change > seen);
-                return Poll::Ready(failed.map_or(Ok(()), |(_, e)| Err(e)));
-            }
-            let key = *ticket.key.get_or_insert_with(|| {
-                core.room.arrivals += 1;
-                core.room.arrivals
-            });
-            core.room.wakers.insert(key, cx.waker().clone());
-            Poll::Pending
-        })
-        .await
     }
 
     /// Whether `lsn` has reached `durability`; registers `waker` if that is still open.
@@ -636,30 +604,6 @@ impl Core {
         match &mut self.driver {
             Driver::Absent => None,
             Driver::Running(waker) => waker.take(),
-        }
-    }
-}
-
-impl RoomWaiters {
-    /// Something changed; perhaps for the worse.
-    pub(crate) fn changed(&mut self, failure: Option<Error>, wakers: &mut Vec<Waker>) {
-        self.changes += 1;
-        if let Some(failure) = failure {
-            self.failure = Some((self.changes, failure));
-        }
-        wakers.extend(std::mem::take(&mut self.wakers).into_values());
-    }
-}
-
-struct RoomTicket<'a> {
-    incarnation: &'a Incarnation,
-    key: Option<u64>,
-}
-
-impl Drop for RoomTicket<'_> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.incarnation.core().room.wakers.remove(&key);
         }
     }
 }

@@ -21,6 +21,7 @@ mod quota;
 mod registry;
 mod remove;
 mod rest;
+mod room;
 mod rotation;
 mod salvage;
 mod scan;

@@ -4,8 +4,16 @@ use crate::plan::{Op, Run, Step};
 use bulkhead_fault_injection::decide::mix;
 use bulkhead_fault_injection::{FaultKind, FaultRule};
 
+/// What is drawn apart before spaces are shut down and names come into doubt.
+pub(super) fn all(run: &mut Run) {
+    resting(run);
+    braked(run);
+    flushing(run);
+    sharing(run);
+}
+
 /// In one run of six work in the background is held back. Drawn apart, as deletions are.
-pub(super) fn braked(run: &mut Run) {
+fn braked(run: &mut Run) {
     let mut d = Draw::new(mix(run.seed, 0xB2A4));
     if d.chance(1, 6) {
         run.options.background_bytes_per_s = d.pick(&[1 << 20, 64 << 20]);
@@ -13,7 +21,7 @@ pub(super) fn braked(run: &mut Run) {
 }
 
 /// In one run of four few bytes are written before they are synced. Drawn apart, as deletions are.
-pub(super) fn flushing(run: &mut Run) {
+fn flushing(run: &mut Run) {
     let mut d = Draw::new(mix(run.seed, 0xF1B5));
     if d.chance(1, 4) {
         run.options.flush_bytes = d.pick(&[4096, 16 * 1024, 64 * 1024]);
@@ -22,7 +30,7 @@ pub(super) fn flushing(run: &mut Run) {
 
 /// In one run of four spaces have little to share: places for their jobs, memory beyond what each is guaranteed, log. Drawn
 /// apart, as deletions are.
-pub(super) fn sharing(run: &mut Run) {
+fn sharing(run: &mut Run) {
     let mut d = Draw::new(mix(run.seed, 0x5A4E));
     if d.chance(1, 4) {
         run.options.background_jobs = d.pick(&[1, 1, 2]);
@@ -32,7 +40,7 @@ pub(super) fn sharing(run: &mut Run) {
 }
 
 /// In one run of three spaces come to rest as soon as they may, or descriptors are short. Drawn apart, as deletions are.
-pub(super) fn resting(run: &mut Run) {
+fn resting(run: &mut Run) {
     let mut d = Draw::new(mix(run.seed, 0x2E57));
     if !d.chance(1, 3) {
         return;
