@@ -123,9 +123,12 @@ impl State {
         }
         let event = mix(mix(what.index() as u64, seq), delivery.hash(what));
         self.trace.event(self.now, owner, event);
+        let now = self.now;
         let per = self.owners.get_mut(&owner).expect("it submitted");
+        per.released += 1;
         if !matches!(what, What::Timer) {
             per.answers = per.answers.wrapping_add(mix(event, 0));
+            per.moments = mix(mix(per.moments, now), event);
         }
         if self.trace.is_readable() {
             let now = self.now;

@@ -90,11 +90,14 @@ pub struct World(Arc<Mutex<State>>);
 pub(crate) struct PerOwner {
     pub(crate) counts: [u64; WHATS],
     pub(crate) submitted: u64,
+    pub(crate) released: u64,
     entropy: u64,
     /// What it submitted, in order.
     pub(crate) calls: u64,
     /// What was answered, in any order: answers may overtake each other.
     pub(crate) answers: u64,
+    /// When what was answered, in order.
+    pub(crate) moments: u64,
     /// Errors that were decided for it.
     pub(crate) strikes: u64,
 }
@@ -368,6 +371,19 @@ impl World {
     #[must_use]
     pub fn owner_traces(&self) -> BTreeMap<u64, u64> {
         self.state().owners.iter().map(|(owner, per)| (*owner, mix(per.calls, per.answers))).collect()
+    }
+
+    /// For each owner, a hash of when it was answered what, in virtual time: equal in two runs exactly if that owner was
+    /// served in the same moments.
+    #[must_use]
+    pub fn owner_moments(&self) -> BTreeMap<u64, u64> {
+        self.state().owners.iter().map(|(owner, per)| (*owner, per.moments)).collect()
+    }
+
+    /// Counts what an owner asked for and what it was given, timers and turns too: it did nothing while this stays the same.
+    #[must_use]
+    pub fn activity(&self, owner: u64) -> u64 {
+        self.state().owners.get(&owner).map_or(0, |per| per.submitted + per.released)
     }
 
     pub(crate) fn submit(

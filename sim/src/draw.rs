@@ -1,6 +1,9 @@
 //! Draws a run from its seed, by swarm testing: each run switches on a random subset of operations, faults and engine
 //! options, so that rare combinations are not drowned by everything happening everywhere.
 mod apart;
+mod pairs;
+
+pub use pairs::draw_pair;
 
 use crate::plan::{
     At, Boot, Damage, DamageKind, End, Errors, Guess, How, Item, Junk, KEY_GROUPS, Op, Opening, Repair, Run,
@@ -298,83 +301,6 @@ fn compacting(run: &mut Run) {
         {
             *op = Op::Compact;
         }
-    }
-}
-
-/// The pair for the isolation check: faults strike the first space alone; and the same run without those.
-#[must_use]
-pub fn draw_pair(seed: u64) -> (Run, Run) {
-    let mut d = Draw::new(mix(seed, 0x150));
-    let mut spaces = spaces(&mut d);
-    spaces.truncate(8);
-    if spaces.len() < 2 {
-        spaces.push(SpaceId::new("neighbour").expect("a legal id"));
-    }
-    let mut options = options(&mut d);
-    // No shared bottleneck: neither memory nor places in `recover_all` or for jobs.
-    options.background_jobs = 1 << 20;
-    options.memory_budget = 1 << 30;
-    options.recovery_parallelism = 1024;
-    options.tiers = tiers(seed);
-    let target = Owner::of(&spaces[0]).0;
-    let mut faults = FaultPlan::crashes_only();
-    let n = d.within(1, 3);
-    for _ in 0..n {
-        let (kind, rate) = d.pick(&ERRORS);
-        faults = faults.with(kind, FaultRule::rate(rate * 2).only([target]));
-    }
-    let profile = DirProfile::Posix;
-    let mut run = Run { seed, profile, options, reserve_bytes: 0, faults, spaces, steps: Vec::new() };
-    let mut swarm = Swarm::new(&mut d);
-    // Everything is created first, with no fault.
-    let quiet = End::Crash { at: At::Micros(400_000), how: How::Kill };
-    run.steps.push(Step::Boot(Boot {
-        end: quiet,
-        opening: Opening::Lazily,
-        damage: Vec::new(),
-        junk: Vec::new(),
-        repair: Repair::Never,
-    }));
-    run.steps.push(Step::Window { after_us: 0, errors: Errors::Rest });
-    // Creations share the root, whose syncs take turns: later ones would pass on how long those of others take.
-    for space in 0..run.spaces.len() as u16 {
-        let op = Op::Put { key: 0, len: 1, wait: Wait::Power };
-        run.steps.push(Step::Client { space, client: 0, op });
-    }
-    clients(&mut d, &mut swarm, &mut run, 30);
-    for _ in 0..d.within(2, 3) {
-        let how = if d.chance(1, 2) { How::Power } else { How::Kill };
-        let end = End::Crash { at: At::Micros(d.within(20_000, 300_000)), how };
-        run.steps.push(Step::Boot(Boot {
-            end,
-            opening: Opening::Lazily,
-            damage: Vec::new(),
-            junk: Vec::new(),
-            repair: Repair::Never,
-        }));
-        clients(&mut d, &mut swarm, &mut run, 90);
-    }
-    range_deletes(&mut run);
-    let mut without = run.clone();
-    without.faults = FaultPlan::crashes_only();
-    repaired_beside_others(&mut run);
-    (run, without)
-}
-
-/// In every second pair the first space is damaged and repaired while the others are at work.
-fn repaired_beside_others(run: &mut Run) {
-    let mut d = Draw::new(mix(run.seed, 0x150_2E9));
-    if !d.chance(1, 2) {
-        return;
-    }
-    let kinds = [DamageKind::RotsInLog, DamageKind::LosesSegment, DamageKind::LosesIdentity];
-    let boots = run.steps.iter_mut().filter_map(|step| match step {
-        Step::Boot(boot) => Some(boot),
-        _ => None,
-    });
-    for boot in boots.skip(1) {
-        boot.damage = vec![Damage { space: 0, what: d.pick(&kinds) }];
-        boot.repair = Repair::Ordered;
     }
 }
 

@@ -42,11 +42,22 @@ pub struct Report {
     pub tallies: BTreeMap<FaultKind, Tally>,
     pub trace_hash: u64,
     pub events: u64,
-    /// Of each space before the quiet phase: what its clients were told, and what it asked of the disk.
-    pub stories: Vec<(u64, u64)>,
+    /// Of each space before the quiet phase.
+    pub trails: Vec<Trail>,
     pub decisions: Vec<Decision>,
     /// The last readable lines, if they were asked for.
     pub lines: Vec<String>,
+}
+
+/// What one space went through, as hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trail {
+    /// What its clients were told.
+    pub told: u64,
+    /// What it asked of the disk, and what was answered.
+    pub asked: u64,
+    /// In which moments of virtual time it was answered.
+    pub moments: u64,
 }
 
 /// Where all spaces lie.
@@ -104,10 +115,10 @@ impl Execution {
         }
         let story = self.story.clone();
         let ios_in_boots = story.world.ios();
-        let traces = story.world.owner_traces();
-        let stories = (0..story.len())
-            .map(|i| (story.model(i).story, traces.get(&story.owner(i)).copied().unwrap_or(0)))
-            .collect();
+        let (traces, moments) = (story.world.owner_traces(), story.world.owner_moments());
+        let of = |hashes: &BTreeMap<u64, u64>, i| hashes.get(&story.owner(i)).copied().unwrap_or(0);
+        let trail = |i| Trail { told: story.model(i).story, asked: of(&traces, i), moments: of(&moments, i) };
+        let trails = (0..story.len()).map(trail).collect();
         if !self.has_failed() {
             self.quiet_phase().await;
         }
@@ -138,7 +149,7 @@ impl Execution {
             tallies: story.world.tallies(),
             trace_hash: story.world.trace_hash(),
             events: story.world.trace_events(),
-            stories,
+            trails,
             decisions: if lines > 0 { story.world.decisions() } else { Vec::new() },
             lines: story.world.trace_tail(lines),
         }
@@ -652,6 +663,6 @@ async fn closer(story: Arc<Story>) -> Result<(), Failure> {
 /// The hash of a report that two executions of one run must share.
 #[must_use]
 pub fn identity(report: &Report) -> u64 {
-    let stories = report.stories.iter().fold(report.trace_hash, |h, (a, b)| mix(mix(h, *a), *b));
-    mix(mix(stories, report.events), report.operations)
+    let trails = report.trails.iter().fold(report.trace_hash, |h, t| mix(mix(h, t.told), t.asked));
+    mix(mix(trails, report.events), report.operations)
 }

@@ -3,6 +3,7 @@ use crate::draw::{draw, draw_pair};
 use crate::execute::{Report, execute, identity};
 use crate::failure::{Failure, Guarantee};
 use crate::plan::Run;
+use crate::probe::Probe;
 use crate::summary::{Check, Found, Summary, Wrong};
 use bulkhead::env::Owner;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -172,11 +173,24 @@ fn parting(one: &[String], other: &[String]) -> String {
     }
 }
 
-/// The lines of a trace about one owner, without the time: it may differ between the runs of a pair.
-fn lines_of(lines: &[String], owner: u64) -> Vec<String> {
+/// Whether lines of a trace are compared with the time in front of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Time {
+    Kept,
+    Stripped,
+}
+
+/// The lines of a trace about one owner; of its timers only what they are compared by is told.
+fn lines_of(lines: &[String], owner: u64, time: Time) -> Vec<String> {
     let owner = format!("{owner:016x} ");
-    let of = |line: &String| Some(line.trim_start().split_once(' ')?.1.trim_start().to_owned());
-    lines.iter().filter_map(of).filter(|line| line.starts_with(&owner)).collect()
+    let of = |line: &String| {
+        let (at, rest) = line.trim_start().split_once(' ')?;
+        let rest = rest.trim_start();
+        let kept = rest.starts_with(&owner) && !rest.contains(" Timer#");
+        let time = if time == Time::Kept { at } else { "" };
+        kept.then(|| format!("{time} {rest}"))
+    };
+    lines.iter().filter_map(of).collect()
 }
 
 /// Whether a pair showed anything.
@@ -192,21 +206,25 @@ pub enum Counts {
 /// If they do not, or if either run fails by itself.
 pub fn pair(seed: u64) -> Result<(Report, Counts), Wrong> {
     let (with, without) = draw_pair(seed);
-    let with_report = execute_alone(&with, 0).map_err(Wrong::Panicked)?;
+    let mut with_report = execute_alone(&with, 0).map_err(Wrong::Panicked)?;
     let without_report = execute_alone(&without, 0).map_err(Wrong::Panicked)?;
     if let Some(failure) = with_report.failure.clone().or(without_report.failure) {
         return Err(Wrong::Broken(failure));
     }
     for (i, id) in with.spaces.iter().enumerate().skip(1) {
-        let (a, b) = (with_report.stories[i], without_report.stories[i]);
+        let (a, b) = (with_report.trails[i], without_report.trails[i]);
         if a != b {
-            let which = if a.0 == b.0 { "what it asked of the disk" } else { "what its clients were told" };
+            let (which, time) = match () {
+                () if a.told != b.told => ("what its clients were told", Time::Stripped),
+                () if a.asked != b.asked => ("what it asked of the disk", Time::Stripped),
+                () => ("when it was answered", Time::Kept),
+            };
             let owner = Owner::of(id).0;
             let lines = |run| execute_alone(run, ALL_LINES).map_err(Wrong::Panicked);
-            let (one, other) =
-                (lines_of(&lines(&with)?.lines, owner), lines_of(&lines(&without)?.lines, owner));
+            let of = |report: Report| lines_of(&report.lines, owner, time);
+            let (one, other) = (of(lines(&with)?), of(lines(&without)?));
             let what = format!(
-                "faults in {:?} change {which} in space {id:?}, {}",
+                "what happens to {:?} changes {which} in space {id:?}, {}",
                 with.spaces[0],
                 parting(&one, &other)
             );
@@ -214,6 +232,9 @@ pub fn pair(seed: u64) -> Result<(Report, Counts), Wrong> {
         }
     }
     let effective = with_report.tallies.iter().any(|(k, t)| !k.is_crash_effect() && t.effective > 0);
+    if with_report.deletions > without_report.deletions {
+        with_report.probes.hit(Probe::DeletedBesideOthers);
+    }
     let counts = if effective && with_report.overlapping >= 10 { Counts::Yes } else { Counts::No };
     Ok((with_report, counts))
 }

@@ -118,6 +118,8 @@ probes! {
     SpaceDeleted = "space-deleted";
     /// A space was made whose id another one had had.
     SpaceRecreated = "space-recreated";
+    /// In the pair of a run, the first space was deleted and the others saw the same as without that.
+    DeletedBesideOthers = "deleted beside others";
     /// A machine stopped while a deletion was under way.
     CrashInDeletion = "crash in deletion";
     /// A machine found what a deletion had left.
