@@ -34,6 +34,9 @@ pub(crate) struct Context {
     /// The data root's lock, until the engine is closed. It lies here since every opening of a space holds the context:
     /// an engine that was merely dropped keeps the root locked as long as anything of it can still write.
     pub(crate) lock: Mutex<Option<LockGuard>>,
+    /// The mutant `move-blocks-neighbours`: moves exclude writes.
+    #[cfg(bulkhead_mutants)]
+    pub(crate) moves: tokio::sync::RwLock<()>,
     #[cfg(bulkhead_mutants)]
     pub(crate) everyone: Mutex<Vec<std::sync::Weak<dyn Neighbour>>>,
 }
@@ -75,6 +78,17 @@ impl Context {
                         && self.reserve.lend(RESERVE_SLACK, &mut asked).await == Lent::Yes => {}
                 done => return done,
             }
+        }
+    }
+}
+
+#[cfg(bulkhead_mutants)]
+impl Context {
+    /// The mutant `move-blocks-neighbours`: held while a move is under way.
+    pub(crate) async fn begin_move(&self) -> Option<tokio::sync::RwLockWriteGuard<'_, ()>> {
+        match crate::mutants::on("move-blocks-neighbours") {
+            true => Some(self.moves.write().await),
+            false => None,
         }
     }
 }

@@ -89,6 +89,8 @@ impl Engine {
             config,
             lock: Mutex::new(Some(lock)),
             #[cfg(bulkhead_mutants)]
+            moves: tokio::sync::RwLock::default(),
+            #[cfg(bulkhead_mutants)]
             everyone: Mutex::new(Vec::new()),
         });
         let registry = Registry::new();

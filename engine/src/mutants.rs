@@ -107,6 +107,14 @@ pub const ALL: &[(&str, &str)] = &[
         "a deletion does not wait for the last job and I/O of the opening that it ends",
     ),
     ("ticket-answered-after-reopen", "a ticket of a fenced opening is answered Ok once another one followed"),
+    ("lsn-below-flushed", "an opening that finds all commits in tables hands out LSNs from below them"),
+    (
+        "recreated-space-serves-old-block",
+        "the cache knows blocks by the number of their table, and a space made anew inherits those of the deleted one",
+    ),
+    ("cache-evicts-below-share", "a space that reads takes room in the cache from whoever holds the least"),
+    ("move-blocks-neighbours", "while tables of one space move down, no other space takes writes"),
+    ("deletion-syncs-neighbours", "the deletion of a space has all others sync their logs"),
     ("one-copy-lost-is-both", "a file of two copies is not read if a sector of either cannot be"),
     (
         "engine-file-trusted",

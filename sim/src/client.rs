@@ -83,6 +83,7 @@ impl Client {
         for op in ops {
             self.env.turn(owner, self.client).await;
             self.act(&op).await?;
+            self.story.look_at_cache()?;
             let mut shared = self.story.shared();
             shared.operations += 1;
             if shared.troubled && self.space != 0 {

@@ -126,6 +126,7 @@ pub fn draw(seed: u64) -> Run {
     }
     expiring(&mut run);
     apart::filling(&mut run);
+    apart::caching(&mut run);
     run
 }
 

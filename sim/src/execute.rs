@@ -336,6 +336,7 @@ impl Execution {
             let mut shared = story.shared();
             (shared.running, shared.is_open, shared.troubled) = (0, false, false);
             shared.repair = boot.repair;
+            shared.cache.clear();
         }
         for i in 0..story.len() {
             story.model(i).begin_boot();

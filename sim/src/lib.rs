@@ -42,6 +42,8 @@ pub mod repair;
 #[cfg(madsim)]
 pub mod repro;
 #[cfg(madsim)]
+pub mod sharing;
+#[cfg(madsim)]
 pub mod story;
 #[cfg(madsim)]
 pub mod summary;

@@ -3,6 +3,7 @@ use crate::failure::{Failure, Guarantee};
 use crate::model::{Existence, Harm, Made, Model, State, Struck};
 use crate::plan::{Repair, Run, key_bytes};
 use crate::probe::{Probe, Probes};
+use crate::sharing::Seen;
 use crate::views::Kept;
 use crate::work::Work;
 use bulkhead::env::IoOp;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub fills: u64,
     /// Errors of each owner by the last power cut.
     pub strikes_at_cut: BTreeMap<u64, u64>,
+    /// What spaces were last seen to hold in the cache.
+    pub cache: BTreeMap<usize, Seen>,
 }
 
 /// What an error came from.

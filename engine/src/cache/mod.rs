@@ -23,6 +23,7 @@ mod tests;
 
 use crate::ids::FileUid;
 use crate::limits::CACHE_PIECE_MAX;
+use crate::mutants;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, OnceLock, Ordering};
 use crate::table::Loaded;
 use shelf::Shelf;
@@ -112,6 +113,15 @@ impl Cache {
         Partition { cache: self.clone(), number, held: OnceLock::new() }
     }
 
+    /// An empty partition, for an opening of the space that `number` stands for.
+    pub(crate) fn partition_of(self: &Arc<Cache>, number: u64) -> Partition {
+        if !mutants::on("recreated-space-serves-old-block") {
+            return self.partition();
+        }
+        let left = self.holders.lock().values().find(|held| held.number == number).cloned();
+        Partition { cache: self.clone(), number, held: left.map_or_else(OnceLock::new, OnceLock::from) }
+    }
+
     /// Bytes of all partitions together. No more than the budget, but for the one piece that a thread is about to make
     /// room for.
     #[must_use]
@@ -155,7 +165,13 @@ impl Cache {
             let holders = self.holders.lock();
             let guaranteed = self.guaranteed(holders.len() as u64);
             let most = holders.first_key_value().map(|((Reverse(size), _), most)| (*size, most.clone()));
+            let mut others = holders.values().filter(|other| other.number != held.number);
+            let least =
+                mutants::on("cache-evicts-below-share").then(|| others.next_back().cloned()).flatten();
             drop(holders);
+            if least.is_some_and(|least| self.evict(&least, 0).is_some()) {
+                continue;
+            }
             let Some((size, most)) = most else { return };
             let own = held.bytes.load(Ordering::Relaxed);
             let much_less = Size(Size::of(own).0 + Size::DOUBLE) < size;
@@ -234,6 +250,9 @@ impl Partition {
 
     /// Drops all that it holds and keeps nothing any more: its space is not read on.
     pub fn close(&self) {
+        if mutants::on("recreated-space-serves-old-block") {
+            return;
+        }
         let held = self.held();
         let mut shelf = held.shelf.lock();
         let gone = std::mem::replace(&mut *shelf, Shelf::closed());
@@ -255,7 +274,9 @@ impl Partition {
 
 impl Drop for Partition {
     fn drop(&mut self) {
-        if let Some(held) = self.held.get() {
+        if let Some(held) = self.held.get()
+            && !mutants::on("recreated-space-serves-old-block")
+        {
             let mut shelf = held.shelf.lock();
             let gone = std::mem::replace(&mut *shelf, Shelf::new());
             self.cache.changed(held, &shelf);

@@ -70,6 +70,15 @@ impl Deletion {
             uid = Some(opening.uid());
         }
         let shared = self.shared.clone();
+        if mutants::on("deletion-syncs-neighbours") {
+            for other in shared.registry.ids().iter().filter_map(|id| shared.registry.get(id)) {
+                if !other.is_busy()
+                    && let SlotState::Open(space) = other.settled().await
+                {
+                    let _ = space.flush(crate::config::Durability::Power).await;
+                }
+            }
+        }
         match delete_space(&shared.context, &shared.root, &shared.naming, &self.id, uid).await {
             Ok(left) => {
                 tracing::info!(space = %self.id, "space deleted");

@@ -96,6 +96,10 @@ impl Space {
         let space = &self.incarnation;
         let sizes = operations.check().map_err(|e| e.in_space(&space.id))?;
         let mut admission = Admission::default();
+        #[cfg(bulkhead_mutants)]
+        if crate::mutants::on("move-blocks-neighbours") {
+            drop(space.context.moves.read().await);
+        }
         loop {
             match space.try_commit(operations, sizes, options.precondition.as_ref(), &mut admission)? {
                 Attempt::Ordered(lsn) => return Ok(Commit::new(space.clone(), lsn)),

@@ -177,7 +177,7 @@ impl Incarnation {
         context.budget.moved(0, mem.bytes());
         let home = Home::new(context, root, &id, dirs, held);
         let log_files = resume.is_some().then(|| context.descriptors.take(LOG_FILES));
-        let cache = context.cache.partition();
+        let cache = context.cache.partition_of(Owner::of(&id).0);
         let mut layers = Layers::new(mem, &current.manifest.version.tables);
         let next_table = current.manifest.version.next_table;
         // Recovery that wrote has swept, and a space just made has nothing to sweep.

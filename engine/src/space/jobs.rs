@@ -245,6 +245,8 @@ async fn run(space: &Arc<Incarnation>, plan: &Plan) -> Result<(), Failure> {
             put_in_effect(space, edits, install, written).await
         }
         Plan::Move(plan) => {
+            #[cfg(bulkhead_mutants)]
+            let _others_wait = space.context.begin_move().await;
             let upper = inputs(space, &under, plan.from, &plan.upper).await?;
             let lower = inputs(space, &under, plan.to, &plan.lower).await?;
             let done = moves::run(plan, &upper, &lower, readers, &mut target).await?;

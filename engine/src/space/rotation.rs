@@ -139,7 +139,9 @@ async fn segment(space: &Arc<Incarnation>, min: u64) -> Result<(), Failure> {
         hand_over(&mut core, spare.take(), epoch);
     }
     let plan = |core: &Core| {
-        let raise = (!core.line.has_epoch()).then_some(Edit::RaiseEpoch { last: space.recovered });
+        let flushed = core.current.manifest.version.flushed;
+        let below = mutants::on("lsn-below-flushed") && space.recovered == flushed && flushed > Lsn::ZERO;
+        let raise = (!core.line.has_epoch() && !below).then_some(Edit::RaiseEpoch { last: space.recovered });
         raise.into_iter().chain([Edit::Add { number: id.number, file: id.file }]).collect()
     };
     let install = |core: &mut Core, _: &mut Layers| {

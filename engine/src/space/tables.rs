@@ -4,8 +4,9 @@ use crate::cache::{Partition, Use};
 use crate::descriptors::Held;
 use crate::env::Env;
 use crate::ids::{FileUid, Lsn};
-use crate::manifest::{TableEntry, Tables, Tier};
+use crate::manifest::{TableEntry, Tables, Tier, parse_table_file_name};
 use crate::memtable::Value;
+use crate::mutants;
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::{Extent, Found, Keep, Loaded, Lookup, Need, Priority, Slot, Step};
 use crate::work::Failure;
@@ -37,7 +38,11 @@ impl Reads<'_> {
 
     /// A piece of a table, from the cache or from the file.
     pub(crate) async fn fetch(&self, open: &OpenTable, need: Need) -> Result<Loaded, Failure> {
-        let (file, offset) = (open.table.id().file, need.handle.offset);
+        let (mut file, offset) = (open.table.id().file, need.handle.offset);
+        if mutants::on("recreated-space-serves-old-block") {
+            let number = open.file.path().file_name().and_then(|name| parse_table_file_name(name.to_str()?));
+            file = number.map_or(file, |(number, _)| FileUid::from_raw(number.raw()));
+        }
         let loaded = match self.cache.get(file, offset, self.by) {
             // What a scan has left there is not ready for lookups yet.
             Some(loaded) if self.by == Use::Scan || loaded.is_for_lookups() => return Ok(loaded),

@@ -1,6 +1,7 @@
 //! Draws that came later: each from a stream of its own, so that the rest of a run does not depend on it.
 use super::Draw;
 use crate::plan::{Op, Run, Step};
+use bulkhead::TierOptions;
 use bulkhead_fault_injection::decide::mix;
 use bulkhead_fault_injection::{FaultKind, FaultRule};
 
@@ -31,7 +32,7 @@ fn flushing(run: &mut Run) {
 /// In one run of four spaces have little to share: places for their jobs, memory beyond what each is guaranteed, log. Drawn
 /// apart, as deletions are.
 fn sharing(run: &mut Run) {
-    let mut d = Draw::new(mix(run.seed, 0x5A4E));
+    let mut d = Draw::new(mix(run.seed, 0x5B06));
     if d.chance(1, 4) {
         run.options.background_jobs = d.pick(&[1, 1, 2]);
         run.options.memory_share_bytes = d.pick(&[0, 2048, 16 * 1024, 256 * 1024]);
@@ -90,4 +91,35 @@ pub(super) fn filling(run: &mut Run) {
         }
     }
     run.steps = steps;
+}
+
+/// In one run of six, a few spaces share a cache that does not hold all of their blocks: these stay small, values fill them,
+/// and all of them are read. Drawn apart, as deletions are.
+pub(super) fn caching(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x5A4E));
+    if !d.chance(1, 6) || !(2..=4).contains(&run.spaces.len()) {
+        return;
+    }
+    run.options.cache_bytes = 1024 * d.pick(&[16, 20, 24]);
+    let of_all = std::iter::once(&mut run.options.tiers);
+    for tiers in of_all.chain(run.options.spaces.values_mut()) {
+        (tiers.memtable_bytes, tiers.hot_tables) = (1500, 8);
+        (tiers.hot_capacity, tiers.quota_bytes) = (TierOptions::default().hot_capacity, 0);
+        tiers.warm_capacity = TierOptions::default().warm_capacity;
+        tiers.cold_capacity = TierOptions::default().cold_capacity;
+    }
+    for step in &mut run.steps {
+        let Step::Client { op, .. } = step else { continue };
+        let len = d.within(300, 900) as u32;
+        match op {
+            Op::Put { len: of, .. } => *of = len,
+            Op::Batch { items, .. } => items.iter_mut().for_each(|item| item.len = item.len.map(|_| len)),
+            Op::Delete { key, .. } | Op::DeleteRange { from: key, .. } => *op = Op::Get { key: *key },
+            Op::Outcome | Op::CreateAgain | Op::Await { .. } | Op::Clear { .. } | Op::ScanPrefix { .. } => {
+                *op = Op::Scan { from: 0, to: 4, backwards: d.chance(1, 2) };
+            }
+            Op::Pause { ms } => *ms = (*ms).min(10),
+            _ => {}
+        }
+    }
 }

@@ -32,7 +32,15 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
         let (kind, rate) = d.pick(&ERRORS);
         faults = faults.with(kind, FaultRule::rate(rate * 2).only([target]));
     }
-    let mut run = Run { seed, profile: DirProfile::Posix, options, reserve_bytes: 0, faults, spaces, steps: Vec::new() };
+    let mut run = Run {
+        seed,
+        profile: DirProfile::Posix,
+        options,
+        reserve_bytes: 0,
+        faults,
+        spaces,
+        steps: Vec::new(),
+    };
     let mut swarm = Swarm::new(&mut d);
     // Everything is created first, with no fault.
     let quiet = End::Crash { at: At::Micros(400_000), how: How::Kill };
