@@ -128,18 +128,25 @@ async fn the_log_of_all_spaces_together_stays_within_its_budget() {
     for n in 0..8 {
         spaces.push(engine.create_space(&id(&format!("s{n}"))).await.unwrap());
     }
-    let mut most = 0;
     for round in 0..1000 {
         for space in &spaces {
-            let write = WriteOptions::default();
             let mut batch = bulkhead::Batch::new();
             batch.put(format!("k{}", round % 50), vec![b'v'; 1000]);
-            space.write(&batch, write).await.unwrap().durable(Durability::Process).await.unwrap();
+            let commit = space.write(&batch, WriteOptions::default()).await.unwrap();
+            commit.durable(Durability::Process).await.unwrap();
         }
-        most = most.max(spaces.iter().map(|s| s.stats().log.bytes).sum::<u64>());
     }
-    // Eight megabytes were written. A flush takes a while, and each space may have begun one more segment meanwhile.
-    assert!(most <= budget + 8 * 2 * 64 * 1024, "{most} of {budget}");
+    // Eight megabytes were written. A flush takes a while; once they have ended what is left is within the budget, but for
+    // a segment that each space may have begun since.
+    let log = || spaces.iter().map(|s| s.stats().log.bytes).sum::<u64>();
+    let most = budget + 8 * 64 * 1024;
+    let settles = async {
+        while log() > most {
+            tokio::task::yield_now().await;
+        }
+    };
+    let settled = tokio::time::timeout(Duration::from_secs(30), settles).await;
+    assert!(settled.is_ok(), "{} bytes of log, at most {most} wanted", log());
     assert!(spaces.iter().any(|s| s.stats().jobs.flushes > 0));
     engine.close().await.unwrap();
 }

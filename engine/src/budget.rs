@@ -177,6 +177,8 @@ impl Budget {
         let lender = std::ptr::from_ref(lender).cast();
         self.relief.lock().asked.retain(|asked| !same(asked, lender));
         self.tell_waiting();
+        // Until all have no more log together than they should, or none can give back any.
+        self.relieve_log();
     }
 
     /// Memory was given back that nobody was asked for.
