@@ -106,9 +106,16 @@ async fn a_full_disk_can_be_emptied_and_puts_resume_by_themselves() {
     disk.fill();
     let told = refused(&alpha).await;
     assert!(told.contains("free") && told.contains("bytes"), "{told}");
-    // More deletes than there is log space left.
+    // More deletes than there is log space left. A flush that found less room than the file system had told, as one in memory
+    // does that counts roughly, is tried again within half a second: until then a delete may be told so.
+    let began = Instant::now();
     for n in 0..1500 {
-        alpha.delete(key(n)).await.unwrap_or_else(|e| panic!("{n}: {e}, {:?}", engine.reserve()));
+        while let Err(e) = alpha.delete(key(n)).await {
+            let stands = engine.reserve();
+            let may = e.kind() == ErrorKind::NoSpace && stands.held > 0 && began.elapsed().as_secs() < 30;
+            assert!(may, "{n}: {e}, {stands:?}");
+            tokio::task::yield_now().await;
+        }
     }
     let lent = engine.reserve();
     assert!(lent.lent > 0 && lent.held < lent.bytes && lent.ran_out == 0, "{lent:?}");

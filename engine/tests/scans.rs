@@ -161,7 +161,10 @@ async fn scans_show_their_moment_whatever_happens_while_they_are_under_way() {
         let (engine, space) = open(temp.path()).await;
         let (mut old, mut under_way) = (Vec::new(), Vec::<UnderWay>::new());
         let (mut ended, mut tables, mut tiers) = (0, 0, BTreeSet::new());
-        for round in 0..200 {
+        let mut round = 0;
+        // Jobs take their time: until they have been in every tier.
+        while round < 200 || tiers.len() < 3 && round < 4000 {
+            round += 1;
             churn(&space, &mut model, &mut dice).await;
             if round % 50 == 20 {
                 old.push((space.snapshot(), model.clone()));
