@@ -7,11 +7,11 @@ use crate::story::Story;
 use bulkhead::decode_engine_file;
 use bulkhead::limits::PAGE;
 use bulkhead::manifest::{Manifest, ManifestName, decode};
-use bulkhead::space::ENGINE_FILE;
+use bulkhead::space::{ENGINE_FILE, Identity, SPACE_FILE};
 use bulkhead::wal::frame::{Frame, FrameKind, Place};
 use bulkhead::wal::segment::{SEGMENT_HEADER, claimed_id};
 use bulkhead_fault_injection::decide::mix;
-use bulkhead_fault_injection::{Rot, View, World};
+use bulkhead_fault_injection::{Rot, Rotted, View, World};
 use std::collections::BTreeMap;
 
 /// Bytes that rot together.
@@ -43,7 +43,7 @@ pub fn damage(story: &Story, boot: &Boot) {
         let hit = match damage.what {
             DamageKind::Dies => match world.rot_as(owner, inside, Some(Rot::Dead)) {
                 // One of two copies: that must not be noticed.
-                Some(dead) if holds_all_twice(&dead.path) && !model.scarred => {
+                Some(dead) if !model.scarred && other_copy_is_whole(world, &dead) => {
                     model.scarred = true;
                     story.hit(Probe::CopyLost);
                     false
@@ -96,8 +96,22 @@ fn root_dies(story: &Story) {
     }
 }
 
-fn holds_all_twice(path: &str) -> bool {
-    path.ends_with("/SPACE") || path.contains("/MANIFEST-")
+/// Whether a dead sector is in one of two copies, and the other one verifies whatever happens to the system's cache. A
+/// manifest whose sync failed may have come to the device in part, and what died may be the only copy of it.
+fn other_copy_is_whole(world: &World, dead: &Rotted) -> bool {
+    let whole = |verifies: &dyn Fn(&[u8]) -> bool| {
+        let page = dead.offset as usize / PAGE * PAGE;
+        world.read_file(&dead.path, View::Durable).is_some_and(|mut bytes| {
+            let rest = bytes.len().min(page + PAGE);
+            bytes[page..rest].fill(0);
+            verifies(&bytes)
+        })
+    };
+    let name = dead.path.rsplit('/').next().unwrap_or_default();
+    match ManifestName::parse(name) {
+        Some(name) => whole(&|bytes| decode(bytes, name, None).is_some()),
+        None => name == SPACE_FILE && whole(&|bytes| Identity::decode(bytes).is_some()),
+    }
 }
 
 fn files(world: &World, prefix: &str) -> Files {
