@@ -1,7 +1,6 @@
 //! Goal: a range delete hides what it covers wherever that lies, in the memtable, in sealed ones, in hot, warm and cold
 //! tables and in the log after a reopen, and nothing else; a snapshot from before it still sees all. Method: real files,
 //! tiers so small that data moves all the way down, and a map beside them.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at real files")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{
     Amount, Batch, Direction, Durability, Engine, ErrorKind, Expected, Options, Precondition, Rejected,

@@ -1,7 +1,6 @@
 //! Goal: what only a real file system can be asked: symbolic links, modes, foreign kinds of files, reads that have to
 //! wait for the device, a full and a read-only file system, panics in tasks. Method: a temporary directory that the
 //! test also looks at with std; file systems of its own where it may mount (else a notice says that it may not).
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test")]
 
 use bulkhead::env::os::{OsEnv, OsOptions, block_on};
 use bulkhead::env::{Access, Dir, DirEntry, EntryKind, Env, Io, IoError, IoErrorKind, IoOp, Missing, Owner};

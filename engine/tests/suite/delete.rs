@@ -1,6 +1,5 @@
 //! Goal: a deleted space is gone for good, its id is free at once and starts empty, whoever held on to it is told so, and
 //! no other space notices. Method: real files; spaces in every state; a neighbour under load beside them.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at real files")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{
     Direction, Durability, Engine, ErrorKind, Options, RecoveryStatus, Rejected, Space, SpaceId, SpaceState,

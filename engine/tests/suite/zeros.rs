@@ -1,11 +1,9 @@
 //! Goal: what was acknowledged is read back whatever bytes it consists of, zeros too, which look like log that nobody
 //! wrote. Method: real files; a kill is a copy of the data root taken while the engine has it open.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test copies real files")]
-mod killed;
 
+use crate::killed::copy_tree;
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Durability, Engine, Options, RecoveryStatus, SpaceId};
-use killed::copy_tree;
 use std::path::Path;
 
 /// A copy of `from` as a kill leaves it: anew if the engine renamed a file of it meanwhile.

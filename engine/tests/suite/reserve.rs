@@ -1,7 +1,6 @@
 //! Goal: a full disk can be emptied. Puts are refused and told how much is lacking, reads, deletes, flushes and the
 //! deletion of spaces go on within the reserve, an opening after a kill too; once there is room puts resume by themselves.
 //! Method: a small file system in memory, filled to its last page by somebody else; the reserve's file looked at on any.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a test")]
 
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Durability, Engine, ErrorKind, Options, ReserveStats, Space, SpaceId, TierOptions};
@@ -9,8 +8,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-mod killed;
 
 /// A file system of 24 MiB in memory, unmounted when dropped.
 struct Mounted(PathBuf);
@@ -170,7 +167,7 @@ async fn a_space_that_was_killed_opens_on_a_full_disk() {
         let commit = alpha.put_commit(key(n), [1; 100]).await.unwrap();
         commit.durable(Durability::Process).await.unwrap();
     }
-    killed::copy_tree(&first, &root).unwrap();
+    crate::killed::copy_tree(&first, &root).unwrap();
     engine.close().await.unwrap();
     std::fs::remove_dir_all(&first).unwrap();
     disk.fill();

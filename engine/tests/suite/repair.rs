@@ -1,6 +1,5 @@
 //! Goal: damage in front of what was durable is reported with its place, costs one space only, and is repaired on
 //! explicit order alone. Method: real files, damaged by hand.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test damages real files")]
 use bulkhead::env::os::{OsEnv, OsOptions};
 use bulkhead::{Engine, ErrorKind, Options, RecoveryStatus, Rejected, SpaceId};
 use std::path::{Path, PathBuf};

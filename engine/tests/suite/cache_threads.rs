@@ -1,5 +1,4 @@
 //! The block cache with several threads in it at once.
-#![allow(clippy::disallowed_methods, reason = "a test of threads")]
 
 use bulkhead::cache::{Cache, Use};
 use bulkhead::codec::mix;

@@ -1,7 +1,6 @@
 //! Goal: an inspection never panics and never ends in an endless walk, whatever the bytes are, finds nothing wrong with
 //! files that are whole, and something wrong with every flipped bit. Method: real files of a small data root, cut,
 //! flipped and made up.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at real files")]
 use bulkhead::blocking::Engine;
 use bulkhead::inspect::{Detail, Fact, Inspected, Inspector, Kind, inspect};
 use bulkhead::{Options, SpaceId};

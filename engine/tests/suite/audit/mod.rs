@@ -4,7 +4,6 @@
 //! cut leaves, and rules are asked at every step. Then the same once more for each sync, as if that one had not been
 //! called: the rules must complain, or the sync is one too many. Without strace, or without the right to trace, a
 //! notice says what was skipped.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test")]
 
 mod check;
 mod disk;
@@ -52,7 +51,7 @@ impl Story {
             .arg(&log)
             .args(kill.iter().flat_map(|kill| ["-e".to_owned(), format!("inject={kill}")]))
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "the_traced_process", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "audit::the_traced_process", "--nocapture", "--test-threads=1"])
             .env(SCRIPT, script)
             .env(BASE, &self.base)
             .stdin(Stdio::null())

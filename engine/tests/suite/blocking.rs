@@ -1,6 +1,5 @@
 //! Goal: the blocking API is the asynchronous one, call for call. Method: every kind of call once, on the real file
 //! system, from plain threads.
-#![allow(clippy::disallowed_methods, reason = "the test calls from plain threads")]
 
 use bulkhead::blocking::Engine;
 use bulkhead::{

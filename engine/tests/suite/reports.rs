@@ -1,13 +1,11 @@
 //! Goal: what a recovery report counts is exactly what was there (commits, operations, torn bytes, discarded frames,
 //! last LSN). Method: real files; frames of a known length, of which the tail is damaged by hand after a kill.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test damages real files")]
-mod killed;
 
+use crate::killed::copy_tree;
 use bulkhead::env::os::OsEnv;
 use bulkhead::wal::frame::{Frame, FrameKind, Place, frame_len};
 use bulkhead::wal::operation::Operation;
 use bulkhead::{Durability, Engine, Lsn, Options, RecoveryReport, RecoveryStatus, SpaceId};
-use killed::copy_tree;
 use std::path::{Path, PathBuf};
 
 const KEY: &[u8] = b"a key of sixteen";

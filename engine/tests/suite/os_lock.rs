@@ -1,6 +1,5 @@
 //! Goal: one process at a time. Method: this test program starts itself again as the other process, which takes the
 //! lock and holds it until it is killed.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test")]
 
 use bulkhead::env::os::{OsEnv, OsOptions, block_on};
 use bulkhead::env::{Dir, Env, IoErrorKind, LockGuard, Missing};
@@ -41,7 +40,7 @@ struct Holder(Child);
 impl Holder {
     fn start(path: &Path) -> Holder {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_other_process", "--nocapture"])
+            .args(["--exact", "os_lock::the_other_process", "--nocapture"])
             .env(HOLD, path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,6 +1,5 @@
 //! Goal: work in the background keeps to its rate, holds up neither flushes nor whoever closes a space, and loses nothing.
 //! Method: real files; how long it takes, at least.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at a real clock")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Durability, Engine, Options, Space, SpaceId, TierOptions};
 use std::path::Path;

@@ -1,24 +1,13 @@
 //! Goal: one opening of a space can be ended while others go on: what was acknowledged is there, nothing of it is left
 //! running or open, and a second call changes nothing. Method: real files under load; the process's own descriptors are
-//! counted. One test: others in the same process would be counted too.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "the test looks at real files and time"
-)]
+//! counted.
+use crate::descriptors::open_below;
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Durability, Engine, ErrorKind, Options, Space, SpaceId, SpaceState, TierOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-/// What this process has open below `dir`.
-fn open_below(dir: &Path) -> Vec<PathBuf> {
-    let open = std::fs::read_dir("/proc/self/fd").unwrap();
-    let open = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
-    open.filter(|path| path.starts_with(dir)).collect()
-}
 
 fn id(name: &str) -> SpaceId {
     SpaceId::new(name).unwrap()

@@ -1,7 +1,6 @@
 //! Goal: tables that a range delete hides from every reader go at once, without a rewrite, and no sooner: a snapshot from
 //! before it sees all until it is dropped, and its drop is enough for them to go. Method: real files in all tiers, and
 //! nothing that writes, merges or moves meanwhile.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at real files")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{
     Amount, Direction, Durability, Engine, JobCounts, Options, Snapshot, Space, SpaceId, TierOptions,

@@ -1,6 +1,5 @@
 //! Goal: a log does not grow with the length of a run, whatever its segments and openings are. Method: the real file
 //! system, driven past what one manifest can list.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Durability, Engine, Options, SpaceId, SpaceState};
 

@@ -1,7 +1,6 @@
 //! Goal: a space that outgrows its memtable reads as one that does not, from memory and tables together, in both
 //! directions, for snapshots, and after a reopen; its log is cut behind what was flushed. Method: real files, a tiny
 //! memtable, and a map beside it.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at real files")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{
     Batch, Direction, Durability, Engine, ErrorKind, Expected, Options, Precondition, Rejected, Snapshot,

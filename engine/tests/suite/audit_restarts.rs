@@ -1,12 +1,10 @@
 //! Goal: a space survives any sequence of clean closes, kills and openings without a write in between. Method: real
 //! files; a kill is a copy of the data root taken while the engine has it open, since a kill loses nothing that was
 //! written; the copy is what the next process finds.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test copies real files")]
-mod killed;
 
+use crate::killed::copy_tree;
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Engine, Options, RecoveryStatus, SpaceId};
-use killed::copy_tree;
 use std::path::{Path, PathBuf};
 
 /// In memory where that is possible: nothing here depends on a sync that reaches a disk.

@@ -1,7 +1,7 @@
 //! The rules, asked at every event of a trace. Each complaint cites what an acknowledgement or a later step relied on
 //! and what a power cut could have taken from under it.
-use crate::disk::{Disk, Node};
-use crate::trace::{Call, Event, Trace};
+use super::disk::{Disk, Node};
+use super::trace::{Call, Event, Trace};
 use bulkhead::Lsn;
 use bulkhead::manifest::{Manifest, ManifestName, decode};
 use bulkhead::wal::segment::SegmentId;

@@ -2,7 +2,6 @@
 //! bounds, whatever is written, deleted, flushed, merged and moved while it is under way. Method: real files, tiers and
 //! tables so small that a scan goes through many of each; keys of which some fit in place and some do not; values of
 //! which some lie apart; scans of which many are under way at once, each beside the map of its moment.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at real files")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Amount, Batch, Direction, Durability, Engine, Key, Options, Scan, Space, SpaceId};
 use bulkhead::{Snapshot, TierOptions, Value, WriteOptions};

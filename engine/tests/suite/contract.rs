@@ -1,11 +1,6 @@
 //! Goal: the real disk keeps the contract that the engine was written against. Method: the suite that the simulated
 //! disk runs too, in a temporary directory, from every kind of thread that may call, with and without transfers on
 //! the calling thread.
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests look at the real disk themselves"
-)]
 
 use bulkhead::env::contract;
 use bulkhead::env::os::{OsEnv, OsOptions, block_on, block_on_here};

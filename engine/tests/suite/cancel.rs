@@ -1,7 +1,6 @@
 //! Goal: a future of the public API may be dropped at any await; nothing is lost or left half done, and the space works
 //! on. Method: each call is polled until it has waited `n` times and is dropped then, for every `n` until it completes;
 //! afterwards the same call completes, a neighbouring write is acknowledged, and a reopening finds whole commits only.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a test")]
 use bulkhead::env::os::OsEnv;
 use bulkhead::{Batch, Durability, Engine, Options, RecoveryStatus, Space, SpaceId, WriteOptions};
 use std::future::Future;

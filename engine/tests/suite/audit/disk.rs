@@ -2,7 +2,7 @@
 //! known to be durable or not. The rules are those of the fault model for a file system that promises the least: a
 //! sync covers what had returned before the sync was called, of that one file or directory, and of bytes only those
 //! that the same process wrote.
-use crate::trace::{Call, Event, Trace};
+use super::trace::{Call, Event, Trace};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A file or directory, whatever it is called.

@@ -2,7 +2,6 @@
 //! seen by no other test), completes what was interrupted or cut short, and never tries a failed sync again. Method:
 //! this program starts itself again under strace, which writes down the calls of a small script and makes some fail.
 //! Without strace, or without the right to trace, a notice says what was skipped.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test")]
 
 use bulkhead::env::os::{OsEnv, OsOptions, block_on};
 use bulkhead::env::{Access, Env, Io, Missing};
@@ -75,7 +74,7 @@ fn trace(faults: &[&str]) -> Option<Traced> {
         .arg(&log)
         .args(faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]))
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "the_traced_process", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "os_calls::the_traced_process", "--nocapture", "--test-threads=1"])
         .env(WORK, &work)
         .stdin(Stdio::null())
         .output();
