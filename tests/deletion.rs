@@ -47,6 +47,7 @@ fn run(profile: DirProfile, seed: u64, ends: &[End]) -> Run {
         profile,
         options: Options { durability: Durability::Power, tiers, ..Options::default() },
         reserve_bytes: 0,
+        settle_us: 0,
         faults: FaultPlan::crashes_only(),
         spaces: vec![id("alpha"), id("beta")],
         steps,

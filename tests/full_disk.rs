@@ -41,6 +41,7 @@ fn run(profile: DirProfile, seed: u64, ends: &[End]) -> Run {
         profile,
         options,
         reserve_bytes: 256 * 1024,
+        settle_us: 0,
         faults: FaultPlan::crashes_only(),
         spaces,
         steps,

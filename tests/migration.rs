@@ -43,6 +43,7 @@ fn run(tiers: &TierOptions, profile: DirProfile, seed: u64, ends: &[End]) -> Run
         profile,
         options: Options { durability: Durability::Power, tiers: tiers.clone(), ..Options::default() },
         reserve_bytes: 0,
+        settle_us: 0,
         faults: FaultPlan::crashes_only(),
         spaces: vec![id("alpha"), id("beta")],
         steps,

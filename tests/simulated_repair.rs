@@ -34,6 +34,7 @@ fn filled(seed: u64) -> Run {
         profile: DirProfile::Posix,
         options,
         reserve_bytes: 0,
+        settle_us: 0,
         faults: FaultPlan::crashes_only(),
         spaces,
         steps,

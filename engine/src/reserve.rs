@@ -10,8 +10,10 @@
 //! other rest of it. Where it cannot be made for another reason than room, the engine does without, as if none were
 //! configured.
 //!
-//! An error that says *no space* although enough is free may mean that room has come since: another try is worth it. If
-//! that says so too it is somebody's quota, or a fault: that is no business of this module, and whoever got it is told.
+//! An error that says *no space* although enough is free may mean that room has come since: another try is worth it. Of
+//! several who try at once one may take what was given to another, and more is given then, so that tries after that say
+//! nothing about those before. If [`TRIES`] in a row find enough while nothing is given to anybody it is somebody's quota,
+//! or a fault: that is no business of this module, and whoever got it is told.
 use crate::codec::align_up;
 use crate::env::{Access, Dir, DiskSpace, IoResult};
 use crate::error::{Error, ErrorKind};
@@ -111,11 +113,27 @@ enum Given {
     NotLacking,
 }
 
+/// How often one who finds no room is told that there is enough, while nothing is given to anybody.
+const TRIES: u32 = 3;
+
 /// What one who finds no room has been told so far.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    /// There is enough: it came since the last try.
-    enough: bool,
+    /// How often in a row that there is enough.
+    enough: u32,
+    /// How often something had been given to anybody when that was told last.
+    lent: u64,
+}
+
+impl Asked {
+    /// Whether to try once more: there is enough, and something has been given so often so far.
+    fn again(&mut self, lent: u64) -> bool {
+        if self.lent != lent {
+            *self = Asked { enough: 0, lent };
+        }
+        self.enough += 1;
+        self.enough <= TRIES
+    }
 }
 
 /// Whether what is done may take room from the reserve.
@@ -246,7 +264,7 @@ impl Reserve {
         match given {
             Ok(Given::Some) => Lent::Yes,
             // What others borrowed or gave back at the same time.
-            Ok(Given::NotLacking) if !std::mem::replace(&mut asked.enough, true) => Lent::Yes,
+            Ok(Given::NotLacking) if asked.again(self.stats().lent) => Lent::Yes,
             Ok(Given::NotLacking) => Lent::No,
             Ok(Given::Nothing) | Err(_) => {
                 self.stand.lock().tells.ran_out += 1;

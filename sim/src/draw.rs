@@ -85,7 +85,8 @@ pub fn draw(seed: u64) -> Run {
     let cache_bytes = Draw::new(mix(seed, 0xCAC4E)).pick(&[256 << 20, 16 * 1024, 2048, 0]);
     let options = Options { tiers: tiers(seed), cache_bytes, ..options(&mut d) };
     let faults = if d.chance(1, 3) { FaultPlan::crashes_only() } else { faults(&mut d, &spaces) };
-    let mut run = Run { seed, profile, options, reserve_bytes: 0, faults, spaces, steps: Vec::new() };
+    let mut run =
+        Run { seed, profile, options, reserve_bytes: 0, settle_us: 0, faults, spaces, steps: Vec::new() };
     let mut swarm = Swarm::new(&mut d);
     if Draw::new(mix(seed, 0xD0_2E)).chance(1, 10) {
         drowsy(&mut run, &mut swarm);
@@ -99,7 +100,8 @@ pub fn draw(seed: u64) -> Run {
         run.options.memory_budget = 64 * 1024;
         swarm.value_max = 80_000;
     }
-    let acts = d.within(2, 4);
+    // Every opening of a hundred spaces costs as much as a whole run of few.
+    let acts = d.within(2, if run.spaces.len() > 8 { 2 } else { 4 });
     let ops = d.within(200, 260) * if is_heated { 3 } else { 1 } / acts + 1;
     let nested_in = d.below(acts);
     for act in 0..acts {

@@ -545,6 +545,7 @@ async fn opener(
     steps: Vec<Step>,
 ) -> Result<(), Failure> {
     let options = Options { reserve_bytes: story.run.reserve_bytes, ..story.run.options.clone() };
+    let settled = story.world.now() + story.run.settle_us;
     let opened = Engine::open(env.clone(), Path::new(ROOT), options).await;
     let engine = match opened {
         Ok(engine) => engine,
@@ -569,6 +570,10 @@ async fn opener(
         }
     }
     *story.engine() = Some(engine.clone());
+    let left = settled.saturating_sub(story.world.now());
+    if left > 0 {
+        env.pause(Owner::ENGINE, Duration::from_micros(left)).await;
+    }
     for ((space, client), ops) in queues {
         let space = usize::from(space);
         let owner = Owner(story.owner(space));

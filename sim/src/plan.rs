@@ -18,6 +18,10 @@ pub struct Run {
     /// from before there was one have none.
     #[serde(default)]
     pub reserve_bytes: u64,
+    /// Clients begin this long after their boot at the earliest, whatever the engine found while it opened: in pairs, where
+    /// that differs.
+    #[serde(default)]
+    pub settle_us: u64,
     /// Which faults strike, whom and how often; classes that are errors rest while a window is closed.
     pub faults: FaultPlan,
     /// The spaces; steps name them by their place here.

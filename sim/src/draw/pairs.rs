@@ -37,6 +37,7 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
         profile: DirProfile::Posix,
         options,
         reserve_bytes: 0,
+        settle_us: 5_000,
         faults,
         spaces,
         steps: Vec::new(),
