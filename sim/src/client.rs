@@ -35,8 +35,10 @@ pub struct Client {
     pub boot: u64,
     /// Which of the spaces of this id the present operation is about.
     generation: u64,
-    /// It only deletes, and began when the disk had been filled and emptied so often.
-    deletes: Option<u64>,
+    /// Whether it only deletes.
+    deletes: bool,
+    /// How often the disk had been filled and emptied when it began.
+    fills: u64,
     tickets: Vec<(u64, Commit)>,
     snapshots: VecDeque<Kept>,
     fences: u32,
@@ -66,7 +68,8 @@ impl Client {
             client,
             boot,
             generation,
-            deletes: None,
+            deletes: false,
+            fills: 0,
             tickets,
             snapshots,
             fences: 0,
@@ -113,8 +116,8 @@ impl Client {
                 return Ok(());
             }
         }
-        let deletes = matches!(op, Op::Delete { .. } | Op::DeleteRange { .. } | Op::Clear { .. });
-        self.deletes = deletes.then(|| self.story.shared().fills);
+        self.deletes = matches!(op, Op::Delete { .. } | Op::DeleteRange { .. } | Op::Clear { .. });
+        self.fills = self.story.shared().fills;
         match op {
             Op::Put { key, len, wait } => self.put(&space, *key, Some(*len), *wait).await?,
             Op::Delete { key, wait } => self.put(&space, *key, None, *wait).await?,
