@@ -259,6 +259,32 @@ fn a_cursor_remembers_nothing_of_another_block() {
     }
 }
 
+/// A snapshot may ask for a version that lies several leaves of the index behind the newest one.
+#[test]
+fn a_lookup_finds_every_version_of_a_key_whose_versions_fill_several_leaves() {
+    const MANY: u64 = 12_000;
+    let of = |key: &str, n: u64| (key.as_bytes().to_vec(), n, Some(n.to_le_bytes()[..4].to_vec()));
+    let versions: Vec<Version> = [of("a", 3)]
+        .into_iter()
+        .chain((2..MANY).rev().map(|n| of("key", n * 2)))
+        .chain([of("z", 5)])
+        .collect();
+    let (file, _) = build(TINY, &versions, &[]);
+    for keep in [Keep::Root, Keep::Tail(1 << 30)] {
+        let table = open(&file, None, keep).unwrap();
+        assert!(table.root().unwrap().count() > 2, "the versions of one key fill several leaves");
+        for n in (0..2 * MANY + 3).rev().step_by(397) {
+            let lsn = match get(&file, &table, b"key", n).unwrap() {
+                Found::Put { lsn, .. } => Some(lsn.raw()),
+                Found::Delete { .. } => panic!("nothing was deleted"),
+                Found::Absent => None,
+            };
+            let newest = (n / 2).min(MANY - 1) * 2;
+            assert_eq!(lsn, (newest >= 4).then_some(newest), "as of {n}");
+        }
+    }
+}
+
 fn small() -> (Bytes, TableMeta, Vec<Version>) {
     let versions: Vec<Version> = (0..30u64)
         .map(|i| {
