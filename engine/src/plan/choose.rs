@@ -1,7 +1,7 @@
 //! Which job comes next.
 //!
 //! In this order: what range deletes hide goes; where cold is full, deletes come down, which makes room; hot tables merge when there are too many; a tier
-//! under pressure gives down, the fuller one first and of two equal ones the lower, which makes room for the other; while
+//! under pressure gives down what has the lowest priority, the fuller one first and of two equal ones the lower, which makes room for the other; while
 //! puts wait for room, whatever may hide something moves down to meet it; what was not touched for long moves down; a table
 //! of which much was only needed by snapshots that are gone is written anew; what is read often is copied up. Every job takes keys down for good, or lessens the
 //! number of hot tables, or uses up what asked for it, and none asks for another upwards: planning comes to an end.
@@ -65,8 +65,8 @@ fn pressed(f: &Facts<'_>) -> Option<MovePlan> {
     order.into_iter().filter(|&tier| pressure(tier) >= Pressure::Raised).find_map(|tier| down(f, tier))
 }
 
-/// As much of `tier` as one job takes, if there is room below: the oldest tables of hot; of warm the table that matters
-/// least.
+/// As much of `tier` as one job takes, if there is room below: of hot the oldest tables of the lowest priority; of warm the
+/// table that matters least.
 fn down(f: &Facts<'_>, tier: Tier) -> Option<MovePlan> {
     let to = tier.lower()?;
     let (o, tables) = (f.tiers.get(), f.version.tables.tier(tier));
@@ -78,7 +78,7 @@ fn down(f: &Facts<'_>, tier: Tier) -> Option<MovePlan> {
         return None;
     }
     let run = match tier {
-        Tier::Hot => oldest(f),
+        Tier::Hot => least_of_hot(f),
         Tier::Warm | Tier::Cold => vec![tables.iter().min_by_key(|t| least(f, t))?],
     };
     slice(f, tier, &run, run.iter().map(|t| t.range.lower()).min()?, Take::All, room)
@@ -100,16 +100,37 @@ fn room(f: &Facts<'_>, tier: Tier) -> Option<Amount> {
     (room.entries > 0 && room.bytes > 0 && f.version.tables.count() < TABLES_MAX / 2).then_some(room)
 }
 
-/// The oldest hot tables, as many as one job takes. Where a former job has taken the lower part of a few, all of them now
+/// The hot tables that leave first: the oldest of those with which nothing of a higher priority has to go than with any
+/// other. So a table stays longer than older ones of lower priority, and than newer ones that do not meet it.
+fn least_of_hot<'a>(f: &Facts<'a>) -> Vec<&'a TableEntry> {
+    let weights = weights(f);
+    let least = weights.iter().copied().min();
+    oldest(f, |at| Some(weights[at]) == least)
+}
+
+/// Of every hot table, the oldest first: the highest priority in it and in all that has to leave before it.
+fn weights(f: &Facts<'_>) -> Vec<i32> {
+    let hot = &f.version.tables.hot;
+    let mut with: Vec<i32> = Vec::with_capacity(hot.len());
+    for (at, t) in hot.iter().enumerate() {
+        let older = hot[..at].iter().zip(&with).filter(|(o, _)| o.range.overlaps(&t.range));
+        let weight = older.map(|(_, weight)| *weight).max().map_or(t.priority, |older| older.max(t.priority));
+        with.push(weight);
+    }
+    with
+}
+
+/// The oldest hot tables that `which` is true of, by place, as many as one job takes. Where a former job has taken the lower part of a few, all of them now
 /// begin at one key: these go on from there, if they are most of it, and what was flushed since waits for its turn.
-fn oldest<'a>(f: &Facts<'a>) -> Vec<&'a TableEntry> {
+fn oldest<'a>(f: &Facts<'a>, which: impl Fn(usize) -> bool) -> Vec<&'a TableEntry> {
     let (hot, most) = (&f.version.tables.hot, f.tiers.get().job_bytes);
     let mut bytes = 0;
     let fits = |t: &&TableEntry| {
         bytes += t.bytes;
         bytes <= most || bytes == t.bytes
     };
-    let mut run: Vec<_> = hot.iter().take_while(fits).collect();
+    let those = hot.iter().enumerate().filter(|(at, _)| which(*at)).map(|(_, t)| t);
+    let mut run: Vec<_> = those.take_while(fits).collect();
     if crate::mutants::on("newer-table-moves-first") {
         run = hot.iter().rev().take(1).collect();
     }
@@ -209,7 +230,7 @@ fn aged(f: &Facts<'_>) -> Option<MovePlan> {
         |t: &&TableEntry, age_s: u64| age_s > 0 && f.now_ms.saturating_sub(touched(f, t)) >= age_s * 1000;
     let calm = |tier| pressure_of(o, tables, tier) < Pressure::High;
     if calm(Tier::Warm) {
-        let run: Vec<_> = oldest(f).into_iter().take_while(|t| idle(t, o.hot_age_s)).collect();
+        let run: Vec<_> = oldest(f, |_| true).into_iter().take_while(|t| idle(t, o.hot_age_s)).collect();
         let start = run.iter().map(|t| t.range.lower()).min();
         if let (Some(start), Some(room)) = (start, room(f, Tier::Warm)) {
             return slice(f, Tier::Hot, &run, start, Take::All, room);
@@ -396,6 +417,25 @@ mod tests {
         );
         assert_eq!(moves(plan_at(0, tables(70, 140), &[])).0, Tier::Warm);
         assert_eq!(moves(plan_at(0, tables(85, 140), &[])).0, Tier::Hot);
+    }
+
+    #[test]
+    fn what_has_the_lowest_priority_leaves_hot_first_unless_something_older_has_to_go_with_it() {
+        let leaves = |tables: &[(&str, &str, i32)]| {
+            let one = |(n, &(from, to, priority)): (usize, &(&str, &str, i32))| TableEntry {
+                priority,
+                ..entry(1 + n as u64, from, to, 70 / tables.len() as u64 + 1, 10)
+            };
+            let hot = tables.iter().enumerate().map(one).collect();
+            moves(plan_at(0, Tables { hot, ..Tables::default() }, &[])).1
+        };
+        assert_eq!(leaves(&[("a", "c", 0), ("c", "e", 0)]), [1, 2], "the oldest, as far as one job goes");
+        assert_eq!(leaves(&[("a", "c", 5), ("c", "e", 0)]), [2]);
+        assert_eq!(leaves(&[("a", "c", -5), ("c", "e", 0)]), [1]);
+        assert_eq!(leaves(&[("a", "c", 5), ("b", "e", 0)]), [1, 2], "with a newer one the older versions go");
+        assert_eq!(leaves(&[("a", "c", 5), ("b", "e", 0), ("f", "g", 1)]), [3]);
+        assert_eq!(leaves(&[("a", "c", 0), ("b", "d", 7), ("x", "z", 0)]), [1, 3]);
+        assert_eq!(leaves(&[("a", "c", i32::MIN), ("x", "z", i32::MAX)]), [1]);
     }
 
     #[test]

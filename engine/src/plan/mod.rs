@@ -14,12 +14,19 @@
 //! Every job keeps the rule:
 //! - A *flush* takes the oldest memtables to the newest end of hot. They are newer than every table.
 //! - A *merge* in hot takes neighbours in age and puts the result in their place.
-//! - A *move* takes, of one stretch of keys, **all** versions that the oldest hot tables hold (or one table of a run), and
-//!   with them every table of the tier below that overlaps. What it moves is older than all that stays above, since any
-//!   table that stays and holds such a key is newer; and it is newer than all that lies further down. The stretch ends
+//! - A *move* takes, of one stretch of keys, **all** versions that some hot tables hold (or one table of a run), and with them
+//!   every table of the tier below that overlaps. Of hot it takes the oldest tables, or such as meet no older one that stays.
+//!   What it moves is older than all that stays above, since any table that stays and holds such a key is newer; and it is newer than all that lies further down. The stretch ends
 //!   at a bound that separates keys, so that the versions of one key are never parted. [`Take::Deletes`] leaves some keys
 //!   where they are, with all of their versions.
 //! - A *promotion* copies one version up, and needs a proof of its own.
+//!
+//! # Priority
+//! Under pressure the hot tables of the lowest priority leave first, and of equal ones the oldest; likewise those of warm. A
+//! table has the highest priority of its entries. With a hot table go all older ones that meet it, by the rule, so theirs
+//! count as well. That is all that priorities do: they change no order of versions, keep nothing from a merge, and
+//! nothing that comes of age in its tier. It goes by tables: entries whose keys lie among each other share theirs, and
+//! leave together.
 //!
 //! # Promotion
 //! A promotion was planned when a reader found the key's newest version at LSN `L` in warm or cold. Since then the key may

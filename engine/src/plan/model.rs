@@ -98,6 +98,11 @@ impl Content {
         });
     }
 
+    /// The highest priority of its values.
+    fn priority(&self, weights: Weights) -> i32 {
+        self.points.iter().map(|p| if p.2 { weights.of(&p.0, p.1) } else { 0 }).max().unwrap_or(0)
+    }
+
     fn entry(&self, version: &mut NewTables, range: KeyRange) -> TableEntry {
         let number = version.next;
         version.next = number.next();
@@ -118,7 +123,7 @@ impl Content {
             bytes: amount.bytes,
             lowest: Lsn::from_raw(lsns().min().unwrap_or(0)),
             highest: Lsn::from_raw(lsns().max().unwrap_or(0)),
-            priority: 0,
+            priority: self.priority(version.weights),
             touched_ms: version.now_ms,
         }
     }
@@ -130,10 +135,29 @@ impl Content {
     }
 }
 
-/// Numbers of tables being written, and the time.
+/// Numbers of tables being written, the time, and what entries weigh.
 pub struct NewTables {
     pub next: TableNo,
     pub now_ms: u64,
+    pub weights: Weights,
+}
+
+/// Which priorities values have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weights {
+    None,
+    /// One that depends on the key, or on the commit.
+    Some,
+}
+
+impl Weights {
+    fn of(self, key: &[u8], lsn: u64) -> i32 {
+        match (self, key[0] % 3) {
+            (Weights::None, _) | (_, 0) => 0,
+            (_, 1) => 5,
+            _ => (lsn % 4) as i32 - 2,
+        }
+    }
 }
 
 /// Files by uid; a file never changes.
@@ -242,8 +266,12 @@ pub fn run_move(
             taken.upper().and_then(|end| old.range.starting_at(end)).filter(|_| old.range.overlaps(&taken));
         if let Some(range) = left {
             let counted = live(files, &TableEntry { range: range.clone(), ..old.clone() });
-            let counts = counted.entry(&mut NewTables { next: old.number, now_ms: old.touched_ms }, range);
-            done.rest.push(TableEntry { file: old.file, lowest: old.lowest, highest: old.highest, ..counts });
+            let counts = counted.entry(
+                &mut NewTables { next: old.number, now_ms: old.touched_ms, weights: new.weights },
+                range,
+            );
+            let (lowest, highest, priority) = (old.lowest, old.highest, old.priority);
+            done.rest.push(TableEntry { file: old.file, lowest, highest, priority, ..counts });
         }
     }
     done

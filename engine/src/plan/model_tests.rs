@@ -4,11 +4,14 @@
 //! Method: generated histories of commits, flushes, snapshots, reads and jobs run on the model of [`super::model`]. A job
 //! is planned at one step and done at another, with anything between. After every step every key is looked at from every
 //! reader's LSN and compared with the history replayed. Then each kind of mistake is made on purpose and must be noticed.
+mod choice;
 mod places;
 
 use super::capacity::{self, Puts, admit, capacity, used};
 use super::hidden::{self, FreePlan};
-use super::model::{Content, Files, NewTables, extents, first, live, merge, places, run_move, write};
+use super::model::{
+    Content, Files, NewTables, Weights, extents, first, live, merge, places, run_move, write,
+};
 use super::promote::{self, Kind, Newest, Promotion, Wanted};
 use super::{Below, Facts, Plan, Take, next};
 use crate::config::{Amount, TierOptions, Tiers};
@@ -121,6 +124,8 @@ enum Bug {
     HiddenFromBelow,
     /// Range deletes go although something lies below them.
     HidingGoes,
+    /// Tables leave hot by age alone.
+    PriorityIgnored,
 }
 
 /// A job.
@@ -147,10 +152,12 @@ struct Counts {
     tidied: u64,
     looks: u64,
     freed: u64,
+    passed_over: u64,
 }
 
 struct World {
     tiers: Tiers,
+    weights: Weights,
     bug: Bug,
     version: Version,
     files: Files,
@@ -172,8 +179,10 @@ struct World {
 
 impl World {
     fn new(options: TierOptions, bug: Bug) -> World {
+        let weights = if options.table_bytes.is_multiple_of(2) { Weights::None } else { Weights::Some };
         World {
             tiers: Tiers::new(options).expect("valid options"),
+            weights,
             bug,
             version: Version::new(),
             files: Files::new(),
@@ -251,7 +260,7 @@ impl World {
     }
 
     fn new_tables(&self) -> NewTables {
-        NewTables { next: self.version.next_table, now_ms: self.now_ms }
+        NewTables { next: self.version.next_table, now_ms: self.now_ms, weights: self.weights }
     }
 
     fn flush(&mut self) {
@@ -278,8 +287,12 @@ impl World {
     fn next(&self) -> Option<Plan> {
         let extents = extents(&self.files, &self.open);
         let extents = extents.iter().map(|(file, extent)| (*file, extent)).collect();
+        let mut version = std::borrow::Cow::Borrowed(&self.version);
+        if self.bug == Bug::PriorityIgnored {
+            version.to_mut().tables.hot.iter_mut().for_each(|t| t.priority = 0);
+        }
         let facts = Facts {
-            version: &self.version,
+            version: &version,
             tiers: &self.tiers,
             now_ms: self.now_ms,
             accessed: &BTreeMap::new(),
@@ -369,6 +382,9 @@ impl World {
     }
 
     fn begin(&mut self, plan: Plan) {
+        if matches!(self.bug, Bug::None | Bug::PriorityIgnored) {
+            self.check_priority(&plan);
+        }
         let floor = self.floor();
         let look = match &plan {
             Plan::Promote(plan) => {
@@ -453,26 +469,6 @@ impl World {
             }
         }
         plan.edits(&self.version, done)
-    }
-
-    /// A job is bounded, and with it the room that it takes for a while.
-    fn check_size(&self, plan: &super::MovePlan) {
-        let bytes = |tier, files: &[FileUid]| {
-            let of = |f: &FileUid| self.version.tables.find(tier, *f).expect("an input").bytes;
-            (files.iter().map(of).sum::<u64>(), files.iter().map(of).max().unwrap_or(0))
-        };
-        let job = self.tiers.get().job_bytes;
-        let ((upper, one), (lower, other)) = (bytes(plan.from, &plan.upper), bytes(plan.to, &plan.lower));
-        assert!(
-            plan.take == Take::Deletes || upper <= job.max(one),
-            "{upper} bytes from above for a job of {job}"
-        );
-        let neighbours = plan.table_bytes + plan.table_bytes / 2;
-        assert!(
-            plan.take == Take::Deletes || lower <= job.max(other) + neighbours,
-            "{lower} bytes from below for a job of {job}"
-        );
-        assert_eq!(plan.writes, upper + lower);
     }
 
     fn promote(&mut self, wanted: &[Wanted]) -> Content {
@@ -640,6 +636,7 @@ fn whatever_is_planned_readers_see_the_history_and_planning_comes_to_rest() {
         t.tidied += counts.tidied;
         t.looks += counts.looks;
         t.freed += counts.freed;
+        t.passed_over += counts.passed_over;
         Ok(())
     });
     if let Err(e) = result {
@@ -657,6 +654,7 @@ fn whatever_is_planned_readers_see_the_history_and_planning_comes_to_rest() {
         sum.tidied,
         sum.looks,
         sum.freed,
+        sum.passed_over,
     ];
     assert!(reached.iter().all(|&n| n > 20), "every kind of job is done: {sum:?}");
 }
@@ -677,6 +675,7 @@ fn every_mistake_made_on_purpose_is_noticed() {
         Bug::PartlyHidden,
         Bug::HiddenFromBelow,
         Bug::HidingGoes,
+        Bug::PriorityIgnored,
     ];
     for bug in bugs {
         let mut runner = TestRunner::new(ProptestConfig { max_shrink_iters: 0, ..config(4000) });
