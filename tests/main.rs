@@ -10,6 +10,7 @@ mod migration;
 mod multi_space_persistence;
 mod multi_space_persistence_damage;
 mod multi_space_persistence_faults;
+mod priority;
 mod promotion;
 mod simulated_repair;
 mod simulation;

@@ -12,11 +12,11 @@
 
 use bulkhead::Direction;
 use bulkhead::codec::mix;
-use bulkhead::ids::{FileUid, Lsn, SpaceUid};
+use bulkhead::ids::{FileUid, Lsn, Priority, SpaceUid};
 use bulkhead::manifest::KeyRange;
 use bulkhead::table::{
     Below, Body, Bounded, Cursor, Entry, Found, Keep, Loaded, Lookup, Merge, Need, Opener, Opening, Pace,
-    Priority, Progress, Readers, Rewrite, Shape, Step, Table, TableBuilder, TableId,
+    Progress, Readers, Rewrite, Shape, Step, Table, TableBuilder, TableId,
 };
 use bytes::Bytes;
 use rustc_hash::FxHashMap;

@@ -1,7 +1,7 @@
 //! A batch: several operations that are in or out as a whole.
 use crate::config::Amount;
 use crate::error::{Error, Rejected, Result};
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, KEY_MAX, RANGE_BOUND_MAX, VALUE_MAX};
 use crate::wal::operation::Operation;
 use std::collections::BTreeMap;
@@ -11,10 +11,23 @@ use std::ops::{Bound, RangeBounds};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// What is done behind all range deletes.
-    operations: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    operations: BTreeMap<Vec<u8>, Option<Value>>,
     ranges: Ranges,
     /// A range was given in which no key can lie.
     hollow: bool,
+}
+
+/// What a key is set to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Value {
+    bytes: Vec<u8>,
+    options: PutOptions,
+}
+
+impl Value {
+    fn as_put(&self) -> Put<'_> {
+        Put { value: &self.bytes, options: self.options }
+    }
 }
 
 /// From their starts on to their ends, or to the end of all keys; none meets another.
@@ -26,9 +39,18 @@ impl Batch {
     pub fn new() -> Batch {
         Batch::default()
     }
-    /// Sets `key` to `value`.
+    /// Sets `key` to `value`, with priority 0 whatever it had before.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Batch {
-        self.operations.insert(key.into(), Some(value.into()));
+        self.put_with(key, value, PutOptions::default())
+    }
+    /// Sets `key` to `value`, as `options` say.
+    pub fn put_with(
+        &mut self,
+        key: impl Into<Vec<u8>>,
+        value: impl Into<Vec<u8>>,
+        options: PutOptions,
+    ) -> &mut Batch {
+        self.operations.insert(key.into(), Some(Value { bytes: value.into(), options }));
         self
     }
     /// Removes `key`; fine if it is not there.
@@ -82,8 +104,8 @@ impl Batch {
         self.ranges.iter().map(|(start, end)| (start.as_slice(), end.as_deref()))
     }
     /// What it does to single keys, by ascending key; `None` is a delete.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.operations.iter().map(|(k, v)| (k.as_slice(), v.as_deref()))
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<Put<'_>>)> {
+        self.operations.iter().map(|(key, value)| (key.as_slice(), value.as_ref().map(Value::as_put)))
     }
 }
 
@@ -100,9 +122,11 @@ impl<'a> Operations<'a> {
             Operations::One(op) => f(op),
             Operations::Many(batch) => {
                 batch.ranges().for_each(|(start, end)| f(Operation::DeleteRange { start, end }));
-                for (key, value) in batch.iter() {
-                    f(match value {
-                        Some(value) => Operation::Put { key, value },
+                for (key, put) in batch.iter() {
+                    f(match put {
+                        Some(Put { value, options }) => {
+                            Operation::Put { key, value, priority: options.priority }
+                        }
                         None => Operation::Delete { key },
                     });
                 }
@@ -129,13 +153,15 @@ impl<'a> Operations<'a> {
         let mut sizes = Sizes { encoded: 0, memory: 0, puts: false, adds: Amount::default() };
         let mut bad = None;
         self.for_each(|op| {
-            let (key, value) = match op {
-                Operation::Put { key, value } => (key.len(), value.len()),
-                Operation::Delete { key } => (key.len(), 0),
-                Operation::DeleteRange { start, end } => (start.len(), end.map_or(0, <[u8]>::len)),
+            let (key, value, priority) = match op {
+                Operation::Put { key, value, priority } => (key.len(), value.len(), priority),
+                Operation::Delete { key } => (key.len(), 0, Priority::default()),
+                Operation::DeleteRange { start, end } => {
+                    (start.len(), end.map_or(0, <[u8]>::len), Priority::default())
+                }
             };
             sizes.encoded += op.encoded_len();
-            sizes.memory += crate::memtable::entry_cost(key, value);
+            sizes.memory += crate::memtable::entry_cost(key, value, priority);
             sizes.puts |= matches!(op, Operation::Put { .. });
             if !matches!(op, Operation::DeleteRange { .. }) {
                 sizes.adds.entries += u64::from(matches!(op, Operation::Put { .. }));
@@ -168,7 +194,7 @@ pub(crate) struct Sizes {
 
 fn check_operation(op: Operation<'_>) -> Result<()> {
     match op {
-        Operation::Put { key, value } => {
+        Operation::Put { key, value, .. } => {
             check_key(key)?;
             if value.len() > VALUE_MAX {
                 return Err(Error::rejected(Rejected::Value, format!("a value of {} bytes", value.len()))
@@ -245,6 +271,23 @@ pub enum Expected {
     Absent,
     /// The value that this commit wrote.
     WrittenBy(Lsn),
+}
+
+/// What goes with a value that is put.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// How much the entry is worth keeping in hot: under pressure lower ones leave first, as far as whole tables go (see
+    /// [`crate::plan`]). Any `i32`; 0 unless it is given, also where the key had another one before.
+    pub priority: Priority,
+}
+
+/// What a batch sets a key to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put<'a> {
+    /// The value.
+    pub value: &'a [u8],
+    /// What goes with it.
+    pub options: PutOptions,
 }
 
 /// How a write is done.
@@ -324,7 +367,7 @@ mod tests {
                 let end = end.map_or(14, |e| e[0]);
                 found.extend((start[0]..end).map(|key| (key, None)));
             }
-            found.extend(batch.iter().map(|(k, v)| (k[0], v.map(|v| v[0]))));
+            found.extend(batch.iter().map(|(k, put)| (k[0], put.map(|put| put.value[0]))));
             prop_assert_eq!(found, model);
         }
     }

@@ -26,14 +26,14 @@
 //! engine.close()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-use crate::batch::{Batch, WriteOptions};
+use crate::batch::{Batch, PutOptions, WriteOptions};
 use crate::config::{Durability, Options, TierOptions};
 use crate::engine::Listing;
 use crate::env::os::{OsEnv, OsOptions, block_on, block_on_here};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Lsn, SpaceId};
 use crate::key::Key;
-use crate::memtable::{Direction, Value};
+use crate::memtable::{Direction, Entry, Value};
 use crate::recovery::RecoveryReport;
 use crate::space::{Outcome, SpaceState};
 use std::ops::RangeBounds;
@@ -210,6 +210,19 @@ impl Space {
         block_on_here(self.inner.put(key, value))
     }
 
+    /// Sets `key` to `value`, as `options` say, and waits for the configured durability; see [`crate::Space::put_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: PutOptions,
+    ) -> Result<Lsn> {
+        block_on_here(self.inner.put_with(key, value, options))
+    }
+
     /// Removes `key` and waits for the configured durability; see [`crate::Space::delete`].
     ///
     /// # Errors
@@ -272,6 +285,14 @@ impl Space {
     /// As there.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         block_on(self.inner.get(key))
+    }
+
+    /// The value of `key`, with the commit that wrote it and its priority; see [`crate::Space::get_entry`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        block_on(self.inner.get_entry(key))
     }
 
     /// The values of `keys`, all as of one moment, in their order; see [`crate::Space::multi_get`].
@@ -406,6 +427,14 @@ impl Snapshot {
     /// As [`crate::Snapshot::get`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         block_on(self.inner.get(key.as_ref()))
+    }
+
+    /// The value of `key`, with the commit that wrote it and its priority.
+    ///
+    /// # Errors
+    /// As [`crate::Snapshot::get_entry`].
+    pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        block_on(self.inner.get_entry(key.as_ref()))
     }
 
     /// The entries within `range`, in `direction`. The scan keeps the snapshot's view by itself.

@@ -4,7 +4,7 @@
 //! the space's uid, the file's uid and the kind of piece, compared first; then a CRC-32 over that tag, the piece's
 //! offset in its file and all of its bytes including padding. So bytes of another space, another file, another place
 //! or another kind are never taken for this one, even if their own checksum is right.
-use crate::ids::{FileUid, SpaceUid};
+use crate::ids::{FileUid, Priority, SpaceUid};
 
 /// Kinds of pieces; part of the identity tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +147,11 @@ impl<'a> Reader<'a> {
     pub fn length(&mut self, max: usize) -> Option<usize> {
         usize::try_from(self.varint()?).ok().filter(|&n| n <= max)
     }
+    /// A priority; refuses 0, which is said by leaving it out.
+    pub fn priority(&mut self) -> Option<Priority> {
+        let raw = i32::try_from(unzigzag(self.varint()?)).ok()?;
+        (raw != 0).then_some(Priority::from_raw(raw))
+    }
     /// Whether everything was read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -172,6 +177,24 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 #[must_use]
 pub fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// `n` as a number that is small where `n` is near zero.
+#[must_use]
+pub fn zigzag(n: i64) -> u64 {
+    ((n << 1) ^ (n >> 63)) as u64
+}
+
+/// What [`zigzag`] was given.
+#[must_use]
+pub fn unzigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
+/// What [`put_varint`] is to be given for a priority that [`Reader::priority`] is to read.
+#[must_use]
+pub fn priority_word(priority: Priority) -> u64 {
+    zigzag(i64::from(priority.raw()))
 }
 
 /// Where `part`, which lies in `whole`, begins in it.

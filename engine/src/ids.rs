@@ -279,6 +279,31 @@ impl Generation {
     }
 }
 
+/// How much an entry is worth keeping in a fast tier, as its writer said: any `i32`, the higher the longer; 0 unless it said
+/// otherwise. It belongs to the value that was put with it: a put without one has 0, whatever the key had before, and a
+/// delete has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Priority(i32);
+
+impl Priority {
+    /// The value as it stands on disk.
+    #[must_use]
+    pub const fn from_raw(raw: i32) -> Priority {
+        Priority(raw)
+    }
+    /// See [`Priority::from_raw`].
+    #[must_use]
+    pub const fn raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// Counts the openings of a space that wrote: raised durably in the manifest before an opening's first commit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Epoch(u32);

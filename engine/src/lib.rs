@@ -49,13 +49,13 @@ mod twice;
 pub mod wal;
 pub mod work;
 
-pub use batch::{Batch, Expected, Precondition, WriteOptions};
+pub use batch::{Batch, Expected, Precondition, Put, PutOptions, WriteOptions};
 pub use config::{Amount, Config, Durability, Options, TierOptions, Tiers, parse_size};
 pub use engine::{Engine, Listing};
 pub use error::{Error, ErrorKind, Rejected, Result};
-pub use ids::{Lsn, SpaceId};
+pub use ids::{Lsn, Priority, SpaceId};
 pub use key::Key;
-pub use memtable::{Direction, Value};
+pub use memtable::{Direction, Entry, Value};
 pub use recovery::{RecoveryReport, RecoveryStatus, RepairPlan};
 pub use reserve::ReserveStats;
 pub use root::{Ignored, decode_engine_file, encode_engine_file};

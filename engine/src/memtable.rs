@@ -9,11 +9,10 @@
 //!
 //! A memtable that is sealed changes no more: nothing of it is collected until it is flushed.
 use crate::config::Amount;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use crate::key::Key;
 use std::cmp::Ordering;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -28,15 +27,19 @@ mod value;
 pub use replay::{Progress, Replay};
 use run::{Run, RunEntry};
 pub use spans::{Hidden, Spans, Stretch};
-pub use value::Value;
+pub use value::{Entry, Value};
 
 /// Bytes of bookkeeping that one version costs beside key and value (two tree slots, reference counts, queue entry).
 pub const VERSION_OVERHEAD: u64 = 128;
 
+/// Bytes that a priority costs beside: few entries have one, so it lies apart.
+pub const PRIORITY_OVERHEAD: u64 = 48;
+
 /// What one version is accounted with.
 #[must_use]
-pub fn entry_cost(key: usize, value: usize) -> u64 {
-    (key + value) as u64 + VERSION_OVERHEAD
+pub fn entry_cost(key: usize, value: usize, priority: Priority) -> u64 {
+    let priority = if priority == Priority::default() { 0 } else { PRIORITY_OVERHEAD };
+    (key + value) as u64 + VERSION_OVERHEAD + priority
 }
 
 /// Versions, counted.
@@ -47,30 +50,31 @@ struct Tally {
     values: u64,
     /// Bytes of keys and values.
     payload: u64,
+    /// What they are accounted with.
+    cost: u64,
 }
 
 impl Tally {
     /// One more, with a key and a value of these lengths.
-    fn add(&mut self, key: usize, value: Option<usize>) {
+    fn add(&mut self, key: usize, value: Option<usize>, priority: Priority) {
+        let bytes = value.unwrap_or(0);
         self.versions += 1;
         self.values += u64::from(value.is_some());
-        self.payload += (key + value.unwrap_or(0)) as u64;
+        self.payload += (key + bytes) as u64;
+        self.cost += entry_cost(key, bytes, priority);
     }
 
     /// One less.
-    fn remove(&mut self, key: usize, value: Option<usize>) {
+    fn remove(&mut self, key: usize, value: Option<usize>, priority: Priority) {
+        let bytes = value.unwrap_or(0);
         self.versions -= 1;
         self.values -= u64::from(value.is_some());
-        self.payload -= (key + value.unwrap_or(0)) as u64;
+        self.payload -= (key + bytes) as u64;
+        self.cost -= entry_cost(key, bytes, priority);
     }
 
     fn tombstones(&self) -> u64 {
         self.versions - self.values
-    }
-
-    /// What they are accounted with.
-    fn cost(&self) -> u64 {
-        self.payload + self.versions * VERSION_OVERHEAD
     }
 }
 
@@ -91,47 +95,79 @@ impl Version {
     }
 }
 
-/// The versions of one key. They lie in the nodes of the tree, so that they are small: most keys have one version.
+/// A version with its priority.
+#[derive(Debug)]
+struct Older {
+    version: Version,
+    priority: Priority,
+}
+
+/// The versions of one key. They lie in the nodes of the tree, so that they are small: most keys have one version, and
+/// no priority.
 #[derive(Debug)]
 struct Versions {
     newest: Version,
-    older: Option<Box<Older>>,
+    aside: Option<Box<Aside>>,
 }
 
-/// Ascending, below the newest one, and never empty.
-#[derive(Debug)]
-struct Older(Vec<Version>);
+/// What few keys have.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Of the newest version.
+    priority: Priority,
+    /// Ascending, below the newest one.
+    older: Vec<Older>,
+}
 
 const _: () = assert!(size_of::<Versions>() == 32, "half a cache line");
 
 impl Versions {
-    fn at(&self, lsn: Lsn) -> Option<&Version> {
-        if self.newest.lsn <= lsn {
-            return Some(&self.newest);
-        }
-        self.older().iter().rev().find(|v| v.lsn <= lsn)
+    /// The first one.
+    fn new(version: Version, priority: Priority) -> Versions {
+        let some = (priority != Priority::default()).then(|| Box::new(Aside { priority, older: Vec::new() }));
+        Versions { newest: version, aside: some }
     }
 
-    fn older(&self) -> &[Version] {
-        self.older.as_ref().map_or(&[], |older| &older.0)
+    fn at(&self, lsn: Lsn) -> Option<(&Version, Priority)> {
+        if self.newest.lsn <= lsn {
+            return Some((&self.newest, self.priority()));
+        }
+        let older = self.older().iter().rev().find(|older| older.version.lsn <= lsn)?;
+        Some((&older.version, older.priority))
+    }
+
+    /// Of the newest one.
+    fn priority(&self) -> Priority {
+        self.aside.as_ref().map_or(Priority::default(), |aside| aside.priority)
+    }
+
+    fn older(&self) -> &[Older] {
+        self.aside.as_ref().map_or(&[], |aside| &aside.older)
     }
 
     /// One more, which is newer than all.
-    fn push(&mut self, version: Version) {
+    fn push(&mut self, version: Version, priority: Priority) {
         let old = std::mem::replace(&mut self.newest, version);
         assert!(old.lsn < self.newest.lsn, "a commit has one operation a key");
-        match &mut self.older {
-            Some(older) => older.0.push(old),
-            none => *none = Some(Box::new(Older(vec![old]))),
-        }
+        let aside = self.aside.get_or_insert_default();
+        let of_old = std::mem::replace(&mut aside.priority, priority);
+        aside.older.push(Older { version: old, priority: of_old });
+    }
+
+    /// Takes the newest one out of what is to go as a whole.
+    fn take_newest(&mut self) -> Older {
+        Older { priority: self.priority(), version: std::mem::take(&mut self.newest) }
     }
 
     /// Takes the oldest `count` away, the newest one left out; tells `drop` of each.
-    fn forget(&mut self, count: usize, drop: impl FnMut(Version)) {
-        let Some(older) = &mut self.older else { return };
-        older.0.drain(..count).for_each(drop);
-        if older.0.is_empty() {
-            self.older = None;
+    fn forget(&mut self, count: usize, drop: impl FnMut(Older)) {
+        let Some(aside) = &mut self.aside else { return };
+        aside.older.drain(..count).for_each(drop);
+        if aside.older.is_empty() {
+            aside.older = Vec::new();
+            if aside.priority == Priority::default() {
+                self.aside = None;
+            }
         }
     }
 }
@@ -156,6 +192,15 @@ pub enum Underneath {
 /// What a reader sees of a key: its value, or that it was deleted.
 pub type Seen = Option<Value>;
 
+/// One version of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyVersion<'a> {
+    pub lsn: Lsn,
+    pub priority: Priority,
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
 /// All versions of one key.
 #[derive(Debug)]
 pub struct KeyVersions<'a> {
@@ -165,11 +210,13 @@ pub struct KeyVersions<'a> {
 }
 
 impl<'a> KeyVersions<'a> {
-    /// The newest first; `None` is a tombstone.
-    pub fn iter(&self) -> impl Iterator<Item = (Lsn, Option<&'a [u8]>)> + use<'a> {
-        let above = self.above.into_iter().flat_map(|v| v.older().iter().chain([&v.newest]).rev());
-        let below = self.below.map(|entry| (entry.lsn(), entry.bytes()));
-        above.map(|v| (v.lsn, v.value.as_deref())).chain(below)
+    /// The newest first.
+    pub fn iter(&self) -> impl Iterator<Item = KeyVersion<'a>> + use<'a> {
+        let of = |v: &'a Version, priority| KeyVersion { lsn: v.lsn, priority, value: v.value.as_deref() };
+        let newest = self.above.map(|versions| of(&versions.newest, versions.priority()));
+        let older = self.above.into_iter().flat_map(|versions| versions.older().iter().rev());
+        let older = older.map(move |older| of(&older.version, older.priority));
+        newest.into_iter().chain(older).chain(self.below.map(|entry| entry.version()))
     }
 }
 
@@ -249,7 +296,7 @@ impl Memtable {
     /// What all versions cost together.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.tally.cost() + self.base.bytes() + self.spans.bytes()
+        self.tally.cost + self.base.bytes() + self.spans.bytes()
     }
 
     /// What all versions hold together: values, and bytes of keys and values, those of tombstones too.
@@ -271,41 +318,43 @@ impl Memtable {
         self.last = lsn;
     }
 
-    /// Adds a version at the LSN begun last.
-    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) {
+    /// Adds a version at the LSN begun last; a tombstone, which is no value, has no priority.
+    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>, priority: Priority) {
         let lsn = self.last;
-        self.tally.add(key.len(), value.map(<[u8]>::len));
+        self.tally.add(key.len(), value.map(<[u8]>::len), priority);
         let version = Version { lsn, value: value.map(Arc::from) };
         match self.map.entry(key.into()) {
-            Entry::Vacant(entry) => {
+            btree_map::Entry::Vacant(entry) => {
                 if version.value.is_none() || self.base.written(key).is_some() {
                     self.garbage.push_back((lsn, entry.key().clone()));
                 }
-                entry.insert(Versions { newest: version, older: None });
+                entry.insert(Versions::new(version, priority));
             }
-            Entry::Occupied(mut entry) => {
+            btree_map::Entry::Occupied(mut entry) => {
                 self.garbage.push_back((lsn, entry.key().clone()));
-                entry.get_mut().push(version);
+                entry.get_mut().push(version, priority);
             }
         }
     }
 
-    /// What a reader at `lsn` sees of `key` here; `None` if it has to look underneath.
+    /// What a reader at `lsn` sees of `key` here, nothing being a delete; `None` if it has to look underneath.
     #[must_use]
-    pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Seen> {
+    pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Option<Entry>> {
         let versions = match Key::in_place(key) {
             Some(key) => self.map.get(&key),
             None => self.map.get(key),
         };
         let version = versions.and_then(|versions| versions.at(lsn));
         if let Some(cover) = self.spans.cover(key, lsn) {
-            let written = version.map(|v| v.lsn).or_else(|| Some(self.base.written(key)?.0));
+            let written = version.map(|(v, _)| v.lsn).or_else(|| Some(self.base.written(key)?.0));
             if written.is_none_or(|lsn| lsn < cover) {
                 return Some(None);
             }
         }
         match version {
-            Some(version) => Some(version.seen()),
+            Some((version, priority)) => {
+                Some(version.seen().map(|value| Entry { value, lsn: version.lsn, priority }))
+            }
             None => self.base.get(key),
         }
     }
@@ -359,7 +408,7 @@ impl Memtable {
         let hides = |key: &[u8], written| self.spans.cover(key, lsn).is_some_and(|cover| written < cover);
         let visible = |(key, versions): (&'_ Key, &'_ Versions)| {
             let hidden = |v: &Version| v.value.is_some() && hides(key, v.lsn);
-            versions.at(lsn).map(|v| (key.clone(), if hidden(v) { None } else { v.seen() }))
+            versions.at(lsn).map(|(v, _)| (key.clone(), if hidden(v) { None } else { v.seen() }))
         };
         let below = self.base.range(lower, upper);
         let seen = |e: RunEntry<'_>| if hides(e.key(), e.lsn()) { None } else { e.value() };
@@ -417,12 +466,12 @@ impl Memtable {
             self.base.remove(key);
         }
         let tally = &mut self.tally;
-        let mut drop = |v: Version| tally.remove(key.len(), v.len());
+        let mut drop = |old: Older| tally.remove(key.len(), old.version.len(), old.priority);
         let tombstones_go = self.underneath == Underneath::Nothing;
         if versions.newest.lsn <= floor {
             versions.forget(versions.older().len(), &mut drop);
             if versions.newest.value.is_none() && tombstones_go {
-                drop(std::mem::take(&mut versions.newest));
+                drop(versions.take_newest());
                 self.map.remove(key);
             }
             return;
@@ -430,8 +479,8 @@ impl Memtable {
         // The newest at or below the floor is what a reader at the floor sees: those before it go, and it too if it
         // is a tombstone, since then nothing is left for it to hide.
         let older = versions.older();
-        let Some(seen) = older.iter().rposition(|v| v.lsn <= floor) else { return };
-        let goes = seen + usize::from(older[seen].value.is_none() && tombstones_go);
+        let Some(seen) = older.iter().rposition(|old| old.version.lsn <= floor) else { return };
+        let goes = seen + usize::from(older[seen].version.value.is_none() && tombstones_go);
         versions.forget(goes, drop);
     }
 }
@@ -483,12 +532,15 @@ mod tests {
     fn lsn(n: u64) -> Lsn {
         Lsn::from_raw(n)
     }
+    fn cost(key: usize, value: usize) -> u64 {
+        entry_cost(key, value, Priority::default())
+    }
     fn put(m: &mut Memtable, n: u64, key: &str, value: Option<&str>) {
         m.begin(lsn(n));
-        m.apply(key.as_bytes(), value.map(str::as_bytes));
+        m.apply(key.as_bytes(), value.map(str::as_bytes), Priority::default());
     }
     fn get(m: &Memtable, key: &str, n: u64) -> Option<String> {
-        m.get(key.as_bytes(), lsn(n)).flatten().map(|v| String::from_utf8(v.to_vec()).unwrap())
+        m.get(key.as_bytes(), lsn(n)).flatten().map(|e| String::from_utf8(e.value.to_vec()).unwrap())
     }
 
     #[test]
@@ -510,7 +562,7 @@ mod tests {
         assert_eq!(get(&m, "k", 1), Some("aaa".into()), "pinned");
         m.unpin(lsn(1));
         assert_eq!((get(&m, "k", 1), get(&m, "k", 2)), (None, Some("b".into())));
-        assert_eq!((m.bytes(), m.holds()), (entry_cost(1, 1), Amount { entries: 1, bytes: 2 }));
+        assert_eq!((m.bytes(), m.holds()), (cost(1, 1), Amount { entries: 1, bytes: 2 }));
         put(&mut m, 3, "k", None);
         assert_eq!((m.tombstones(), m.holds()), (1, Amount { entries: 1, bytes: 3 }));
         assert_eq!(get(&m, "k", 2), Some("b".into()), "not durable yet: a fence would read here");
@@ -526,7 +578,7 @@ mod tests {
         put(&mut m, 3, "k", Some("c"));
         m.set_durable(lsn(2));
         assert_eq!((get(&m, "k", 2), get(&m, "k", 3)), (None, Some("c".into())));
-        assert_eq!(m.bytes(), entry_cost(1, 1));
+        assert_eq!(m.bytes(), cost(1, 1));
     }
 
     #[test]
@@ -557,17 +609,19 @@ mod tests {
             (m.get(b"k", lsn(3)), m.get(b"l", lsn(3)), m.get(b"m", lsn(3))),
             (Some(None), Some(None), None)
         );
-        assert_eq!(m.bytes(), 2 * entry_cost(1, 0));
+        assert_eq!(m.bytes(), 2 * cost(1, 0));
         put(&mut m, 4, "k", Some("b"));
         put(&mut m, 5, "k", Some("c"));
         m.set_durable(lsn(4));
         let next = m.successor();
         assert_eq!((next.last(), next.durable(), next.is_empty()), (lsn(5), lsn(4), true));
+        let plain = |v: KeyVersion<'_>| (v.lsn, v.value.map(<[u8]>::to_vec));
+        let all: Vec<_> = m.versions(Bound::Unbounded).collect();
         let all: Vec<_> =
-            m.versions(Bound::Unbounded).map(|v| (v.key.to_vec(), v.iter().collect::<Vec<_>>())).collect();
+            all.iter().map(|v| (v.key.to_vec(), v.iter().map(plain).collect::<Vec<_>>())).collect();
         let [(k, k_versions), (l, l_versions)] = &all[..] else { panic!("{all:?}") };
         assert_eq!((&k[..], &l[..]), (&b"k"[..], &b"l"[..]));
-        assert_eq!(k_versions[..], [(lsn(5), Some(&b"c"[..])), (lsn(4), Some(&b"b"[..]))]);
+        assert_eq!(k_versions[..], [(lsn(5), Some(b"c".to_vec())), (lsn(4), Some(b"b".to_vec()))]);
         assert_eq!(l_versions[..], [(lsn(3), None)]);
         assert_eq!(m.versions(Bound::Excluded(b"k")).count(), 1);
     }

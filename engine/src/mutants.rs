@@ -46,6 +46,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("tombstone-forgotten", "a memtable over tables drops deletes that still have something to hide"),
     ("tombstone-dropped-midway", "a merge drops deletes although a lower tier may hold what they hide"),
     ("replay-ignores-range-delete", "recovery passes over range deletes in the log"),
+    ("priority-lost-in-flush", "a flush writes every entry into its table with priority 0"),
+    ("priority-lost-in-replay", "recovery replays every put of the log with priority 0"),
     ("range-delete-not-flushed", "a flush writes no range deletes into its table"),
     (
         "range-delete-dropped-at-middle-tier",

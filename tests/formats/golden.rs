@@ -38,6 +38,7 @@ fn the_encoders_write_what_the_goldens_hold() {
     written("segment-header-1", &samples::segment_header());
     written("frame-commits-1", &samples::commits_frame(0x0bad_cafe, 8192));
     written("frame-ranges-1", &samples::ranges_frame(0x0bad_cafe, 8192));
+    written("frame-priorities-1", &samples::priorities_frame(0x0bad_cafe, 8192));
     written("frame-link-1", &samples::link_frame(0x0bad_cafe, 4096));
     written("frame-seal-1", &samples::seal_frame(0x0bad_cafe, 8192));
     written("frame-pad-1", &samples::pad_frame(0x0bad_cafe, 8192));
@@ -63,9 +64,11 @@ fn the_frames_of_the_goldens_verify_and_say_what_they_said() {
         check(Frame::verify(&bytes, samples::place(offset)).unwrap_or_else(|| panic!("{name}")));
         assert!(Frame::verify(&bytes, samples::place(offset + 512)).is_none(), "{name} in another place");
     };
-    for (name, commits) in
-        [("frame-commits-1", samples::operations()), ("frame-ranges-1", samples::range_deletes())]
-    {
+    for (name, commits) in [
+        ("frame-commits-1", samples::operations()),
+        ("frame-ranges-1", samples::range_deletes()),
+        ("frame-priorities-1", samples::priorities()),
+    ] {
         frame(name, 8192, &|f| {
             let mut r = Reader::new(f.body());
             for expected in &commits {

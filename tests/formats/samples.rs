@@ -1,5 +1,5 @@
 //! One value of every format, as the goldens hold it: small, and with every field different from its neighbours.
-use bulkhead::ids::{Epoch, FileUid, Generation, Lsn, SegmentNo, SpaceId, SpaceUid, TableNo};
+use bulkhead::ids::{Epoch, FileUid, Generation, Lsn, Priority, SegmentNo, SpaceId, SpaceUid, TableNo};
 use bulkhead::limits::SECTOR;
 use bulkhead::manifest::{
     EpochEnd, KeyRange, Manifest, ManifestName, SegmentEnd, SegmentEntry, TableEntry, Tables, Version,
@@ -49,20 +49,29 @@ pub fn link_frame(prev: u32, offset: u64) -> Vec<u8> {
     out
 }
 
+fn put(key: &'static [u8], value: &'static [u8], priority: i32) -> Operation<'static> {
+    Operation::Put { key, value, priority: Priority::from_raw(priority) }
+}
+
 /// Two commits: a put of an empty value and a delete in one batch; a put of 300 bytes.
 pub fn operations() -> [Vec<Operation<'static>>; 2] {
     [
-        vec![Operation::Put { key: b"alpha/1", value: b"" }, Operation::Delete { key: b"alpha/2" }],
-        vec![Operation::Put { key: b"alpha/3", value: &[0x5a; 300] }],
+        vec![put(b"alpha/1", b"", 0), Operation::Delete { key: b"alpha/2" }],
+        vec![put(b"alpha/3", &[0x5a; 300], 0)],
     ]
 }
 
 /// Two commits: of one range and a put in it, and of everything.
 pub fn range_deletes() -> [Vec<Operation<'static>>; 2] {
     let range = Operation::DeleteRange { start: b"alpha/", end: Some(b"alpha0") };
+    [vec![range, put(b"alpha/9", b"stays", 0)], vec![Operation::DeleteRange { start: b"", end: None }]]
+}
+
+/// Two commits: of puts with the ends of what a priority may be, and of one of each sign.
+pub fn priorities() -> [Vec<Operation<'static>>; 2] {
     [
-        vec![range, Operation::Put { key: b"alpha/9", value: b"stays" }],
-        vec![Operation::DeleteRange { start: b"", end: None }],
+        vec![put(b"alpha/1", b"first to stay", i32::MAX), put(b"alpha/2", b"", i32::MIN)],
+        vec![put(b"alpha/1", b"one", 1), put(b"alpha/3", b"minus 100", -100)],
     ]
 }
 
@@ -81,6 +90,10 @@ pub fn commits_frame(prev: u32, offset: u64) -> Vec<u8> {
 
 pub fn ranges_frame(prev: u32, offset: u64) -> Vec<u8> {
     frame_of(&range_deletes(), prev, offset)
+}
+
+pub fn priorities_frame(prev: u32, offset: u64) -> Vec<u8> {
+    frame_of(&priorities(), prev, offset)
 }
 
 fn frame_of(commits: &[Vec<Operation<'static>>], prev: u32, offset: u64) -> Vec<u8> {

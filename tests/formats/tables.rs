@@ -1,10 +1,10 @@
 //! Tables as the goldens hold them. What LZ4 makes of a block is for its encoder to choose: that golden is only read.
 use super::golden::{kept, written};
 use super::samples;
-use bulkhead::ids::{FileUid, Lsn};
+use bulkhead::ids::{FileUid, Lsn, Priority};
 use bulkhead::table::{
-    Body, Compression, Cursor, Damage, Entry, Keep, Opener, Opening, Priority, RangeTombstone, Shape, Slot,
-    Step, Table, TableBuilder, TableId,
+    Body, Compression, Cursor, Damage, Entry, Keep, Opener, Opening, RangeTombstone, Shape, Slot, Step,
+    Table, TableBuilder, TableId,
 };
 use bytes::Bytes;
 use std::sync::Arc;

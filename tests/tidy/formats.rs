@@ -10,7 +10,7 @@ const FORMATS: &[(&str, &[&str])] = &[
     ("engine/src/wal/segment.rs", &["segment-header-1", "segment-1"]),
     ("engine/src/wal/frame.rs", &["frame-commits-1", "frame-link-1", "frame-seal-1", "frame-pad-1"]),
     // Operations are the body of commits.
-    ("engine/src/wal/operation.rs", &["frame-commits-1", "frame-ranges-1"]),
+    ("engine/src/wal/operation.rs", &["frame-commits-1", "frame-ranges-1", "frame-priorities-1"]),
     // A table is made of all of these, and of filters, which are bits.
     ("engine/src/table/piece.rs", &["table-1", "table-1-ranges"]),
     ("engine/src/table/block.rs", &["table-1", "table-1-lz4"]),

@@ -5,12 +5,10 @@
 use super::disk::{Disk, new_table, run};
 use bulkhead::env::os::{OsEnv, block_on};
 use bulkhead::env::{Access, Dir, Env, Missing};
-use bulkhead::ids::Lsn;
+use bulkhead::ids::{Lsn, Priority};
 use bulkhead::manifest::{TableEntry, Tier};
 use bulkhead::naming::Naming;
-use bulkhead::table::{
-    Body, Entry, Found, Keep, Lookup, Need, PieceKind, Priority, RangeTombstone, Shape, Slot, Step,
-};
+use bulkhead::table::{Body, Entry, Found, Keep, Lookup, Need, PieceKind, RangeTombstone, Shape, Slot, Step};
 use bulkhead::work::table::{open, read_piece, read_stored, read_value};
 use bulkhead::work::write::sync_dir;
 use bulkhead::work::{Failure, OpenTable, TableWriter, Written};

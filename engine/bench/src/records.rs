@@ -46,7 +46,8 @@ fn mix(n: u64) -> u64 {
 /// Bytes that one put takes in the log when it is a commit group of its own.
 pub fn frame_len(value: usize) -> usize {
     use bulkhead::wal::{frame, operation::Operation};
-    let put = Operation::Put { key: &[0; KEY], value: &vec![0; value] };
+    let put =
+        Operation::Put { key: &[0; KEY], value: &vec![0; value], priority: bulkhead::Priority::default() };
     frame::frame_len(1 + put.encoded_len())
 }
 

@@ -207,6 +207,9 @@ pub struct PutArgs {
     /// Take the value from this file
     #[arg(short, long, value_name = "FILE", conflicts_with = "value")]
     pub file: Option<PathBuf>,
+    /// How much the entry is worth keeping in the hot tier: under pressure, tables of lower ones leave it first
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i32,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

@@ -5,8 +5,8 @@ use crate::output::{json_line, put_bytes};
 use crate::scan::bounds;
 use crate::session::with_space;
 use crate::settings::Settings;
-use bulkhead::Lsn;
 use bulkhead::limits::VALUE_MAX;
+use bulkhead::{Lsn, Priority, PutOptions};
 use serde_json::{Map, Value};
 use std::io::{Read, Write};
 use std::ops::{Bound, RangeBounds};
@@ -28,21 +28,25 @@ pub fn put(settings: &Settings, args: PutArgs) -> Result<(), Failure> {
             value
         }
     };
-    let lsn = with_space(settings, args.space.space.as_ref(), |space| Ok(space.put(&key, &value)?))?;
+    let options = PutOptions { priority: Priority::from_raw(args.priority) };
+    let put = |space: &bulkhead::blocking::Space| Ok(space.put_with(&key, &value, options)?);
+    let lsn = with_space(settings, args.space.space.as_ref(), put)?;
     if args.json { say_commit(&key, lsn) } else { Ok(()) }
 }
 
 /// Prints the bare value: no line end that is not part of it.
 pub fn get(settings: &Settings, args: KeyArgs) -> Result<(), Failure> {
     let key = args.space.key(args.key)?;
-    let value = with_space(settings, args.space.space.as_ref(), |space| Ok(space.get(&key)?))?;
+    let entry = with_space(settings, args.space.space.as_ref(), |space| Ok(space.get_entry(&key)?))?;
     let mut out = std::io::stdout().lock();
-    match (&value, args.json) {
-        (Some(value), false) => out.write_all(value)?,
-        (Some(value), true) => {
+    match (&entry, args.json) {
+        (Some(entry), false) => out.write_all(&entry.value)?,
+        (Some(entry), true) => {
             let mut object = Map::new();
             put_bytes(&mut object, "key", &key);
-            put_bytes(&mut object, "value", value);
+            put_bytes(&mut object, "value", &entry.value);
+            object.insert("lsn".into(), entry.lsn.to_string().into());
+            object.insert("priority".into(), entry.priority.raw().into());
             json_line(&mut out, &object)?;
         }
         (None, _) => {

@@ -44,7 +44,34 @@ fn keys_of_any_bytes_can_be_given_and_are_shown_on_one_line() {
         json,
         [json!({"key_hex": "61ff0a095c", "value": "v\u{1b}[2J"}), json!({"key": "b", "value": "ä"})]
     );
-    assert_eq!(home.ok(&["get", "-s", "alpha", "b", "--json"]).json(), json!({"key": "b", "value": "ä"}));
+    let found = home.ok(&["get", "-s", "alpha", "b", "--json"]).json();
+    assert_eq!((&found["key"], &found["value"]), (&json!("b"), &json!("ä")));
+}
+
+#[test]
+fn a_priority_is_given_with_a_value_and_told_where_entries_are_told() {
+    let home = Home::new();
+    home.ok(&["spaces", "create", "alpha"]);
+    let put = |flags: &[&str]| home.ok(&[&["put", "-s", "alpha", "k", "v", "--json"], flags].concat()).json();
+    let get = || home.ok(&["get", "-s", "alpha", "k", "--json"]).json();
+    for priority in ["7", "-2147483648", "2147483647"] {
+        let lsn = put(&["--priority", priority])["lsn"].clone();
+        let priority: i32 = priority.parse().unwrap();
+        assert_eq!(get(), json!({"key": "k", "value": "v", "lsn": lsn, "priority": priority}));
+    }
+    let wal = std::fs::read_dir(home.default_root().join("alpha/wal")).unwrap();
+    let told: String = wal
+        .map(|file| home.ok(&[OsStr::new("inspect"), file.unwrap().path().as_os_str()]).text().to_owned())
+        .collect();
+    assert!(told.contains("value_length 1  priority 2147483647"), "{told}");
+    home.ok(&["compact", "-s", "alpha"]);
+    assert_eq!(get()["priority"], i32::MAX, "from a table");
+    let tiers = home.ok(&["spaces", "stat", "alpha", "--json"]).json()["alpha"]["tiers"].clone();
+    let highest: Vec<_> = tiers.as_array().unwrap().iter().map(|t| t["priority"].clone()).collect();
+    assert!(highest.contains(&json!(i32::MAX)), "{tiers}");
+    put(&[]);
+    assert_eq!(get()["priority"], 0, "a put without one has none, whatever was there");
+    home.run(&["put", "-s", "alpha", "k", "v", "--priority", "2147483648"]).failed(64, &["--priority"]);
 }
 
 #[test]

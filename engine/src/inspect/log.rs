@@ -108,10 +108,11 @@ fn tell<I: Inspector>(pass: &mut Pass<'_, I>, offset: u64, frame: &Frame<'_>) ->
 
 fn of_operation(offset: u64, lsn: Lsn, operation: Operation<'_>) -> Fact {
     match operation {
-        Operation::Put { key, value } => Fact::new(offset, "put")
+        Operation::Put { key, value, priority } => Fact::new(offset, "put")
             .text("lsn", lsn)
             .key("key", key)
-            .number("value_length", value.len() as u64),
+            .number("value_length", value.len() as u64)
+            .priority(priority),
         Operation::Delete { key } => Fact::new(offset, "delete").text("lsn", lsn).key("key", key),
         Operation::DeleteRange { start, end } => {
             Fact::new(offset, "delete-range").text("lsn", lsn).key("from", start).bound("to", end)

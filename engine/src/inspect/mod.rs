@@ -8,6 +8,7 @@ mod log;
 mod pages;
 mod table;
 
+use crate::ids::Priority;
 use crate::limits::{FRAME_MAX, TABLE_CHUNK};
 use bytes::Bytes;
 
@@ -90,6 +91,10 @@ impl Fact {
     fn key(mut self, name: &'static str, key: &[u8]) -> Fact {
         self.fields.push((name, Field::Bytes(Bytes::copy_from_slice(key))));
         self
+    }
+    /// The priority of an entry, unless it is 0.
+    fn priority(self, priority: Priority) -> Fact {
+        if priority == Priority::default() { self } else { self.text("priority", priority) }
     }
     /// As [`Fact::key`], where there is one; an absent one is the end of all keys.
     fn bound(self, name: &'static str, key: Option<&[u8]>) -> Fact {

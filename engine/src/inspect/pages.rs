@@ -1,6 +1,7 @@
 //! Files that hold their content twice: `.engine`, SPACE and manifests.
 use super::{Fact, Inspector, Kind, Pass};
 use crate::identity::{self, Identity};
+use crate::ids::Priority;
 use crate::limits::{MANIFEST_MAX, PAGE};
 use crate::manifest::{MANIFEST_MAGIC, Manifest, TableEntry, Tier, claimed_name, decode_copy};
 use crate::root::{self, engine_file_copies};
@@ -121,5 +122,6 @@ fn of_table(tier: Tier, t: &TableEntry) -> Fact {
     let fact = fact.number("length", t.len).number("entries", t.entries).number("tombstones", t.tombstones);
     let fact = fact.number("range_tombstones", t.range_tombstones).number("bytes", t.bytes);
     let fact = fact.text("lowest", t.lowest).text("highest", t.highest);
+    let fact = fact.priority(Priority::from_raw(t.priority));
     fact.key("from", t.range.lower()).bound("to", t.range.upper())
 }

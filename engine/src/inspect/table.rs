@@ -77,7 +77,7 @@ fn of_footer(at: u64, id: TableId, footer: &Footer) -> Fact {
     let fact = fact.number("entries", counts.entries).number("tombstones", counts.tombstones);
     let fact = fact.number("range_tombstones", counts.ranges).number("key_bytes", counts.key_bytes);
     let fact = fact.number("value_bytes", counts.value_bytes).text("lowest", footer.lowest);
-    let fact = fact.text("highest", footer.highest).number("tail_at", footer.tail);
+    let fact = fact.text("highest", footer.highest).priority(counts.priority).number("tail_at", footer.tail);
     fact.text("compression", format!("{:?}", footer.compression).to_lowercase())
 }
 
@@ -191,7 +191,11 @@ fn block<I: Inspector>(
 
 fn of_entry(offset: u64, key: &[u8], entry: &RawEntry) -> Fact {
     let put = |len: u64| {
-        Fact::new(offset, "put").text("lsn", entry.lsn).key("key", key).number("value_length", len)
+        Fact::new(offset, "put")
+            .text("lsn", entry.lsn)
+            .key("key", key)
+            .number("value_length", len)
+            .priority(entry.priority)
     };
     match &entry.body {
         RawBody::Delete => Fact::new(offset, "delete").text("lsn", entry.lsn).key("key", key),

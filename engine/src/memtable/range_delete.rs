@@ -69,10 +69,10 @@ impl Memtable {
         let within = (Bound::Included(start), end.as_ref().map_or(Bound::Unbounded, Bound::Excluded));
         let tally = &mut self.tally;
         let emptied = self.map.extract_if(within, |key, versions| {
-            let mut drop = |v: super::Version| tally.remove(key.len(), v.len());
-            versions.forget(versions.older().partition_point(|v| v.lsn < lsn), &mut drop);
+            let mut drop = |old: super::Older| tally.remove(key.len(), old.version.len(), old.priority);
+            versions.forget(versions.older().partition_point(|old| old.version.lsn < lsn), &mut drop);
             if versions.newest.lsn < lsn {
-                drop(std::mem::take(&mut versions.newest));
+                drop(versions.take_newest());
                 return true;
             }
             false

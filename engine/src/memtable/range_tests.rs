@@ -1,7 +1,7 @@
 //! Goal: a memtable with range deletes reads as a plain list of what was done does. Method: random operations, pins,
 //! watermarks and replays; after each, every key at every LSN that a reader may be at, single reads and scans both ways.
 use super::{Direction, Hidden, Memtable, Progress, Replay, Underneath};
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::ops::Bound;
@@ -75,16 +75,21 @@ impl Done {
     }
 }
 
+/// What is put at `lsn` has this one.
+fn priority(lsn: u64) -> Priority {
+    Priority::from_raw((lsn % 3) as i32 - 1)
+}
+
 fn apply(mem: &mut Memtable, lsn: u64, change: &Change) {
     mem.begin(Lsn::from_raw(lsn));
     let value = lsn.to_string().into_bytes();
     match *change {
-        Change::Put(key) => mem.apply(&[key], Some(&value)),
-        Change::Delete(key) => mem.apply(&[key], None),
+        Change::Put(key) => mem.apply(&[key], Some(&value), priority(lsn)),
+        Change::Delete(key) => mem.apply(&[key], None, Priority::default()),
         Change::Range(from, to) => mem.apply_range(&[from], to.as_ref().map(std::slice::from_ref)),
         Change::RangeAndPut(from, to, key) => {
             mem.apply_range(&[from], to.as_ref().map(std::slice::from_ref));
-            mem.apply(&[key], Some(&value));
+            mem.apply(&[key], Some(&value), priority(lsn));
         }
     }
 }
@@ -95,7 +100,11 @@ fn check(mem: &Memtable, done: &Done, underneath: Underneath, lsn: u64) {
     let raw = |value: &[u8]| std::str::from_utf8(value).unwrap().parse::<u64>().unwrap();
     let hidden = Hidden::of(mem.hidden(Bound::Unbounded, Bound::Unbounded, at));
     for key in 0..KEYS {
-        let found = mem.get(&[key], at).map(|seen| seen.map(|value| raw(&value)));
+        let found = mem.get(&[key], at).map(|seen| seen.map(|entry| (raw(&entry.value), entry)));
+        for (value, entry) in found.iter().flatten() {
+            assert_eq!((entry.lsn.raw(), entry.priority), (*value, priority(*value)), "key {key} at {lsn}");
+        }
+        let found = found.map(|seen| seen.map(|(value, _)| value));
         match (done.at(key, lsn), underneath) {
             (Some((_, None)), Underneath::Nothing) => assert_eq!(found.flatten(), None, "key {key} at {lsn}"),
             (expected, _) => assert_eq!(found, expected.map(|(_, value)| value), "key {key} at {lsn}"),
@@ -137,7 +146,8 @@ fn replayed(changes: &[(u64, Change)], underneath: Underneath, each: usize) -> M
             replay.begin(Lsn::from_raw(*lsn));
             let mut one = |key: u8, value: Option<u64>| {
                 let value = value.map(|v| v.to_string().into_bytes());
-                replay.apply(bytes.len(), &[key], value.as_ref().map(Vec::len));
+                let priority = value.as_ref().map_or(Priority::default(), |_| priority(*lsn));
+                replay.apply(bytes.len(), &[key], value.as_ref().map(Vec::len), priority);
                 bytes.push(key);
                 bytes.extend(value.into_iter().flatten());
             };
@@ -203,7 +213,7 @@ proptest! {
                 let expected = done.at(key, last).map(|(lsn, value)| (lsn, value.is_some()));
                 prop_assert!(newest == expected || newest.is_none() && expected.is_some_and(|e| !e.1), "{newest:?} {expected:?}");
             }
-            let bounds = |start: usize, end: Option<usize>| super::entry_cost(start + end.unwrap_or(0), 0);
+            let bounds = |start: usize, end: Option<usize>| super::entry_cost(start + end.unwrap_or(0), 0, Priority::default());
             let parts = mem.spans().iter().map(|(start, end, lsns)| {
                 bounds(start.len(), end.map(|e| e.len())) + 16 * lsns.len() as u64
             });
@@ -217,7 +227,7 @@ proptest! {
         mem.begin(Lsn::from_raw(last + 1));
         mem.apply_range(&[], None);
         mem.set_durable(Lsn::from_raw(last + 1));
-        let left = if older { super::entry_cost(0, 0) + 16 } else { 0 };
+        let left = if older { super::entry_cost(0, 0, Priority::default()) + 16 } else { 0 };
         prop_assert_eq!((mem.bytes(), mem.holds().entries, mem.is_empty()), (left, 0, !older));
     }
 }

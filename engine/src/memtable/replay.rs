@@ -9,7 +9,7 @@
 //! sorted by a number of those bytes and the place in the log; only where the bytes are equal keys are looked at.
 use super::run::{Run, Slot, TOMBSTONE, prefix};
 use super::{Memtable, Spans, Underneath};
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use crate::key::Key;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -84,8 +84,8 @@ impl Replay {
     }
 
     /// Adds a version at the LSN begun last: `key` begins at offset `at` of the bytes that [`Replay::attach`] is going
-    /// to be given next, and a value of length `value` follows it; `None` is a tombstone.
-    pub fn apply(&mut self, at: usize, key: &[u8], value: Option<usize>) {
+    /// to be given next, and a value of length `value` follows it; `None` is a tombstone, which has no priority.
+    pub fn apply(&mut self, at: usize, key: &[u8], value: Option<usize>, priority: Priority) {
         let shared = match &mut self.shared {
             None => self.shared.insert(key.to_vec()).len(),
             Some(shared) if !key.starts_with(shared) => {
@@ -103,6 +103,7 @@ impl Replay {
             value: value.map_or(TOMBSTONE, |v| v as u32),
             key: (key.len() - 1) as u16,
             chunk: self.chunks.len() as u16,
+            priority,
         });
     }
 
@@ -241,9 +242,14 @@ impl Sorting {
 mod tests {
     use super::*;
     use crate::config::Amount;
-    use crate::memtable::{Direction, Value};
+    use crate::memtable::{Direction, KeyVersion, Value};
     use proptest::prelude::*;
     use std::ops::Bound;
+
+    /// What values of this length have.
+    fn priority(value: Option<&[u8]>) -> Priority {
+        Priority::from_raw(value.map_or(0, |value| value.len() as i32 % 3 - 1))
+    }
 
     fn all(table: &Memtable) -> Vec<(Vec<u8>, Value)> {
         let entries =
@@ -264,7 +270,7 @@ mod tests {
             for (key, value) in part {
                 lsn += 1;
                 replay.begin(Lsn::from_raw(lsn));
-                replay.apply(bytes.len(), key, value.as_ref().map(Vec::len));
+                replay.apply(bytes.len(), key, value.as_ref().map(Vec::len), priority(value.as_deref()));
                 bytes.extend_from_slice(key);
                 bytes.extend_from_slice(value.as_deref().unwrap_or(&[]));
             }
@@ -299,7 +305,7 @@ mod tests {
             let mut found = replayed(&changes, each, between);
             let apply = |table: &mut Memtable, changes: &Changes| for (key, value) in changes {
                 table.begin(Lsn::from_raw(table.last().raw() + 1));
-                table.apply(key, value.as_deref());
+                table.apply(key, value.as_deref(), priority(value.as_deref()));
             };
             apply(&mut table, &changes);
             table.set_durable(table.last());
@@ -353,9 +359,9 @@ mod tests {
                 for (key, value) in part {
                     let lsn = replay.last().advance(1);
                     table.begin(lsn);
-                    table.apply(key, value.as_deref());
+                    table.apply(key, value.as_deref(), priority(value.as_deref()));
                     replay.begin(lsn);
-                    replay.apply(bytes.len(), key, value.as_ref().map(Vec::len));
+                    replay.apply(bytes.len(), key, value.as_ref().map(Vec::len), priority(value.as_deref()));
                     bytes.extend_from_slice(key);
                     bytes.extend_from_slice(value.as_deref().unwrap_or(&[]));
                 }
@@ -365,7 +371,7 @@ mod tests {
             let found = replay.finish();
             table.set_durable(table.last());
             let versions = |t: &Memtable| -> Vec<_> {
-                let owned = |(lsn, value): (Lsn, Option<&[u8]>)| (lsn, value.map(<[u8]>::to_vec));
+                let owned = |v: KeyVersion<'_>| (v.lsn, v.priority, v.value.map(<[u8]>::to_vec));
                 let all = t.versions(Bound::Unbounded);
                 all.map(|k| (k.key.to_vec(), k.iter().map(owned).collect::<Vec<_>>())).collect()
             };
@@ -378,7 +384,7 @@ mod tests {
             for (n, (key, value)) in changes.iter().enumerate() {
                 let all: Vec<_> = versions(&found)
                     .into_iter()
-                    .flat_map(|(key, all)| all.into_iter().map(move |v| (key.len(), v.1)))
+                    .flat_map(|(key, all)| all.into_iter().map(move |v| (key.len(), v.2)))
                     .collect();
                 let values: Vec<_> = all.iter().filter_map(|(_, v)| v.as_ref().map(Vec::len)).collect();
                 let bytes = all.iter().map(|(key, _)| key).sum::<usize>() + values.iter().sum::<usize>();
@@ -386,7 +392,7 @@ mod tests {
                 prop_assert_eq!(found.tombstones(), (all.len() - values.len()) as u64);
                 // Once more, the other way round, so that some hide what was replayed.
                 found.begin(found.last().advance(1));
-                found.apply(key, value.as_ref().map_or(Some(&b"again"[..]), |_| None));
+                found.apply(key, value.as_ref().map_or(Some(&b"again"[..]), |_| None), Priority::default());
                 if n % 3 == 0 {
                     found.set_durable(found.last());
                 }
@@ -431,7 +437,7 @@ mod tests {
                 front += 1
             }
             table.begin(Lsn::from_raw(2000 + n));
-            table.apply(&expected.to_be_bytes(), None);
+            table.apply(&expected.to_be_bytes(), None, Priority::default());
             table.set_durable(table.last());
         }
         assert_eq!((all(&table).len(), table.bytes()), (0, 0));
@@ -441,11 +447,11 @@ mod tests {
     fn a_value_that_is_kept_keeps_little_else_in_memory() {
         let changes: Changes = (0..100u8).map(|n| (vec![n], Some(vec![n; 10_000]))).collect();
         let table = replayed(&changes, 100, false);
-        let kept = table.get(&[5], table.last()).flatten().unwrap();
+        let kept = table.get(&[5], table.last()).flatten().unwrap().value;
         assert!(kept.stands_alone(), "a hundredth of the log's bytes is copied");
         let changes: Changes = (0..10u8).map(|n| (vec![n], Some(vec![n; 10_000]))).collect();
         let table = replayed(&changes, 10, false);
-        let shared = table.get(&[5], table.last()).flatten().unwrap();
+        let shared = table.get(&[5], table.last()).flatten().unwrap().value;
         assert!(!shared.stands_alone(), "a tenth is not");
         assert_eq!((&kept[..], &shared[..]), (&[5; 10_000][..], &[5; 10_000][..]));
     }
@@ -458,7 +464,7 @@ mod tests {
         assert!(table.bytes() < 2 * 10 * 1100, "{}", table.bytes());
         for key in 0..10u8 {
             table.begin(Lsn::from_raw(2000 + u64::from(key)));
-            table.apply(&[key], None);
+            table.apply(&[key], None, Priority::default());
         }
         table.set_durable(table.last());
         assert_eq!(table.bytes(), 0, "an emptied space gives back everything");

@@ -3,8 +3,8 @@
 //! Nothing is copied: a slot says where in which segment's bytes a key and its value lie. Everything in a run is
 //! durable, so of each key it holds one version: a tombstone only where something older is underneath. A key goes when a newer version of it can be seen
 //! by every reader; its bytes go when the run is packed, which it is once less than half of what it holds is alive.
-use super::{Seen, Tally, Value};
-use crate::ids::Lsn;
+use super::{Entry, KeyVersion, Seen, Tally, Value};
+use crate::ids::{Lsn, Priority};
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -28,6 +28,7 @@ pub(super) struct Slot {
     /// Length of the key, less one.
     pub(super) key: u16,
     pub(super) chunk: u16,
+    pub(super) priority: Priority,
 }
 
 /// Length of a value that is none.
@@ -41,7 +42,15 @@ const _: () = assert!((crate::limits::VALUE_MAX as u64) < TOMBSTONE as u64, "len
 
 impl Slot {
     /// The place of an entry that is not there.
-    pub(super) const GONE: Slot = Slot { prefix: 0, lsn: Lsn::ZERO, at: 0, value: 0, key: 0, chunk: 0 };
+    pub(super) const GONE: Slot = Slot {
+        prefix: 0,
+        lsn: Lsn::ZERO,
+        at: 0,
+        value: 0,
+        key: 0,
+        chunk: 0,
+        priority: Priority::from_raw(0),
+    };
 
     pub(super) fn key_len(&self) -> usize {
         usize::from(self.key) + 1
@@ -93,7 +102,7 @@ impl Run {
     /// A run of `slots`, ascending by key, in `chunks`; all keys begin with `shared`.
     pub(super) fn new(shared: Vec<u8>, slots: Vec<Slot>, chunks: Vec<Bytes>) -> Run {
         let mut alive = Tally::default();
-        slots.iter().for_each(|s| alive.add(s.key_len(), s.value()));
+        slots.iter().for_each(|s| alive.add(s.key_len(), s.value(), s.priority));
         let mut run = Run { shared, slots, chunks, alive, ..Run::default() };
         if run.is_sparse() {
             run.pack();
@@ -179,14 +188,18 @@ impl Run {
         self.find(key).map(|i| (self.slots[i].lsn, self.slots[i].value != TOMBSTONE))
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<Seen> {
-        self.find(key).map(|i| self.value(i))
+    /// What it holds of `key`, nothing being a tombstone.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Entry>> {
+        let i = self.find(key)?;
+        let Slot { lsn, priority, .. } = self.slots[i];
+        Some(self.value(i).map(|value| Entry { value, lsn, priority }))
     }
 
     /// Forgets `key`, if it is there.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let Some(i) = self.find(key) else { return };
-        self.alive.remove(self.slots[i].key_len(), self.slots[i].value());
+        let slot = &self.slots[i];
+        self.alive.remove(slot.key_len(), slot.value(), slot.priority);
         self.slots[i].lsn = Lsn::ZERO;
         self.there[i / STRIDE] -= 1;
         self.gone += 1;
@@ -202,7 +215,7 @@ impl Run {
         for i in from..to {
             let slot = &mut self.slots[i];
             if slot.lsn > Lsn::ZERO && slot.lsn < lsn {
-                self.alive.remove(slot.key_len(), slot.value());
+                self.alive.remove(slot.key_len(), slot.value(), slot.priority);
                 slot.lsn = Lsn::ZERO;
                 self.there[i / STRIDE] -= 1;
                 self.gone += 1;
@@ -293,12 +306,13 @@ impl<'a> RunEntry<'a> {
     pub(super) fn lsn(&self) -> Lsn {
         self.run.slots[self.i].lsn
     }
-    /// Its value where it lies.
-    pub(super) fn bytes(&self) -> Option<&'a [u8]> {
+    /// It as a version, its value where it lies.
+    pub(super) fn version(&self) -> KeyVersion<'a> {
         let slot = &self.run.slots[self.i];
         let chunk = &self.run.chunks[usize::from(slot.chunk)];
         let at = slot.at as usize + slot.key_len();
-        (slot.value != TOMBSTONE).then(|| &chunk[at..at + slot.value_len()])
+        let value = (slot.value != TOMBSTONE).then(|| &chunk[at..at + slot.value_len()]);
+        KeyVersion { lsn: slot.lsn, priority: slot.priority, value }
     }
 }
 

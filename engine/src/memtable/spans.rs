@@ -7,7 +7,7 @@
 //! A range delete hides every version whose LSN is *lower* than its own: one with the same LSN was written behind it in
 //! the same commit.
 use super::entry_cost;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use crate::key::{Key, KeyRange};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -34,7 +34,7 @@ impl Part {
 
     fn cost(&self, start: &Key) -> u64 {
         let end = self.end.as_ref().map_or(0, |end| end.len());
-        entry_cost(start.len() + end, 0) + LSN_COST * self.lsns.len() as u64
+        entry_cost(start.len() + end, 0, Priority::default()) + LSN_COST * self.lsns.len() as u64
     }
 
     /// Forgets each LSN that no reader tells from the next one that stays.
@@ -65,7 +65,7 @@ pub struct Spans {
 }
 
 fn garbage_cost((start, end): &Stretch) -> u64 {
-    entry_cost(start.len() + end.as_ref().map_or(0, |end| end.len()), 0)
+    entry_cost(start.len() + end.as_ref().map_or(0, |end| end.len()), 0, Priority::default())
 }
 
 impl Spans {

@@ -1,4 +1,5 @@
 //! Values as readers get them.
+use crate::ids::{Lsn, Priority};
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -49,6 +50,17 @@ impl Value {
             Repr::Part(bytes) => bytes,
         }
     }
+}
+
+/// What a key holds: its value, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The value.
+    pub value: Value,
+    /// The commit that wrote it.
+    pub lsn: Lsn,
+    /// What it was put with: see [`crate::PutOptions::priority`].
+    pub priority: Priority,
 }
 
 /// The empty value.

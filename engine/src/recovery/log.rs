@@ -3,7 +3,7 @@ use super::cases::{Beyond, Closing, Facts, Files, Reading, Tail};
 use super::report::{Damage, RecoveryReport};
 use crate::codec::offset_in;
 use crate::env::{Access, Dir, File, Io, IoError};
-use crate::ids::{Lsn, SpaceUid};
+use crate::ids::{Lsn, Priority, SpaceUid};
 use crate::limits::{PAGE, SEGMENT_HARD_MAX};
 use crate::manifest::{SegmentEnd, SegmentEntry, Version};
 use crate::memtable::{Memtable, Progress, Replay, Underneath};
@@ -336,8 +336,13 @@ fn replay(frame: &Frame<'_>, body_at: usize, into: &mut Replay) -> Option<(u64, 
         operations += decode_commit(&mut reader, |op| {
             let at = |key| body_at + offset_in(frame.body(), key);
             match op {
-                Operation::Put { key, value } => into.apply(at(key), key, Some(value.len())),
-                Operation::Delete { key } => into.apply(at(key), key, None),
+                Operation::Put { key, value, mut priority } => {
+                    if mutants::on("priority-lost-in-replay") {
+                        priority = Priority::default();
+                    }
+                    into.apply(at(key), key, Some(value.len()), priority);
+                }
+                Operation::Delete { key } => into.apply(at(key), key, None, Priority::default()),
                 Operation::DeleteRange { start, end } => into.apply_range(start, end),
             }
         })? as u64;

@@ -5,7 +5,7 @@ use crate::budget::Admits;
 use crate::cache::Use;
 use crate::codec::put_varint;
 use crate::error::{Error, ErrorKind, Rejected, Result};
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use crate::plan::flush::Throttle;
 use crate::wal::commit::{Room, segment_for};
 use crate::wal::operation::Operation;
@@ -114,8 +114,8 @@ impl Incarnation {
         let mem = &mut layers.active;
         mem.begin(lsn);
         operations.for_each(|op| match op {
-            Operation::Put { key, value } => mem.apply(key, Some(value)),
-            Operation::Delete { key } => mem.apply(key, None),
+            Operation::Put { key, value, priority } => mem.apply(key, Some(value), priority),
+            Operation::Delete { key } => mem.apply(key, None, Priority::default()),
             Operation::DeleteRange { start, end } => mem.apply_range(start, end),
         });
         let after = mem.bytes();

@@ -4,12 +4,12 @@ use super::incarnation::{Incarnation, Phase};
 use super::layers::Look;
 use super::scan::{Scan, Snapshot};
 use super::ticket::{Commit, Reached};
-use crate::batch::{Batch, Operations, WriteOptions, bounds_of, check_key};
+use crate::batch::{Batch, Operations, PutOptions, WriteOptions, bounds_of, check_key};
 use crate::config::{Durability, TierOptions};
 use crate::error::{Error, Rejected, Result};
 use crate::ids::{Lsn, SpaceId};
 use crate::manifest::Version;
-use crate::memtable::{Direction, Value};
+use crate::memtable::{Direction, Entry, Value};
 use crate::recovery::RecoveryReport;
 use crate::wal::operation::Operation;
 use std::ops::RangeBounds;
@@ -123,12 +123,27 @@ impl Space {
         Ok(commit.lsn())
     }
 
-    /// Sets `key` to `value` and waits for the configured durability.
+    /// Sets `key` to `value`, with priority 0 whatever it had before, and waits for the configured durability.
     ///
     /// # Errors
     /// As [`Space::write`], and `Unknown` as [`Commit::durable`].
     pub async fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Lsn> {
-        self.commit_and_wait(Operation::Put { key: key.as_ref(), value: value.as_ref() }).await
+        self.put_with(key, value, PutOptions::default()).await
+    }
+
+    /// Sets `key` to `value`, as `options` say, and waits for the configured durability. Without waiting:
+    /// [`Batch::put_with`].
+    ///
+    /// # Errors
+    /// As [`Space::put`].
+    pub async fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: PutOptions,
+    ) -> Result<Lsn> {
+        let PutOptions { priority } = options;
+        self.commit_and_wait(Operation::Put { key: key.as_ref(), value: value.as_ref(), priority }).await
     }
 
     /// Removes `key` and waits for the configured durability; fine if it is not there.
@@ -144,7 +159,8 @@ impl Space {
     /// # Errors
     /// As [`Space::write`].
     pub async fn put_commit(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Commit> {
-        let operation = Operation::Put { key: key.as_ref(), value: value.as_ref() };
+        let PutOptions { priority } = PutOptions::default();
+        let operation = Operation::Put { key: key.as_ref(), value: value.as_ref(), priority };
         self.commit(Operations::One(operation), &WriteOptions::default()).await
     }
 
@@ -199,6 +215,14 @@ impl Space {
     /// `Rejected(Key)` for a key outside its bounds; `Failed` if a table could not be read; `Corrupt` if what was read is
     /// damaged.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        Ok(self.get_entry(key).await?.map(|entry| entry.value))
+    }
+
+    /// The value of `key`, as of now, with the commit that wrote it and its priority.
+    ///
+    /// # Errors
+    /// As [`Space::get`].
+    pub async fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let (space, key) = (&self.incarnation, key.as_ref());
         check_key(key).map_err(|e| e.in_space(&space.id))?;
         let (lsn, look) = {
@@ -230,10 +254,11 @@ impl Space {
         };
         let mut values = Vec::with_capacity(keys.len());
         for (key, look) in keys.iter().zip(found.drain(..)) {
-            values.push(match look {
+            let entry = match look {
                 Look::Seen(seen) => seen,
                 Look::InTables(under) => space.get_in_tables(&under, key.as_ref(), lsn).await?,
-            });
+            };
+            values.push(entry.map(|entry| entry.value));
         }
         Ok(values)
     }

@@ -11,7 +11,7 @@ use super::quota::Quota;
 use super::registry::Slot;
 use super::rest::LOG_FILES;
 use super::room::RoomWaiters;
-use super::tables::Reads;
+use super::tables::{Hit, Reads};
 use crate::cache::{Partition, Use};
 use crate::config::{Durability, Tiers};
 use crate::context::Context;
@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{FileUid, TableNo};
 use crate::ids::{Lsn, SpaceId};
 use crate::manifest::{Current, Edit, Version};
-use crate::memtable::Value;
+use crate::memtable::Entry;
 use crate::mutants;
 use crate::naming::Naming;
 use crate::plan::flush::{Debt, Throttle};
@@ -296,11 +296,12 @@ impl Incarnation {
         under: &Under,
         key: &[u8],
         lsn: Lsn,
-    ) -> Result<Option<Value>> {
+    ) -> Result<Option<Entry>> {
         let found = under.tables.find(self.reads(Use::Point), key, lsn).await;
         let Some(hit) = found.map_err(|e| self.unreadable(e))? else { return Ok(None) };
         self.note_read(key, &hit);
-        Ok(hit.value)
+        let Hit { lsn, priority, value, .. } = hit;
+        Ok(value.map(|value| Entry { value, lsn, priority }))
     }
 
     /// What a reader is told of a table that could not be read.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Lsn, SegmentNo};
 use crate::key::Key;
 use crate::manifest::Tables;
-use crate::memtable::{Direction, Hidden, Memtable, Seen};
+use crate::memtable::{Direction, Entry, Hidden, Memtable, Seen};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -59,7 +59,8 @@ pub(crate) struct Sealed {
 
 /// Where a reader finds what it sees of a key.
 pub(crate) enum Look {
-    Seen(Seen),
+    /// In memory, or nowhere; nothing is a delete.
+    Seen(Option<Entry>),
     /// Not in memory.
     InTables(Arc<Under>),
 }

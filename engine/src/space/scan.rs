@@ -8,7 +8,7 @@ use crate::cache::Use;
 use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::key::Key;
-use crate::memtable::{Direction, Seen, Value, is_empty_range};
+use crate::memtable::{Direction, Entry, Seen, Value, is_empty_range};
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -46,6 +46,14 @@ impl Snapshot {
     /// `Rejected(Key)` for a key outside its bounds; `Rejected(SnapshotExpired)`; `Failed` and `Corrupt` as
     /// [`crate::Space::get`].
     pub async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self.get_entry(key).await?.map(|entry| entry.value))
+    }
+
+    /// The value of `key`, with the commit that wrote it and its priority.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub async fn get_entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         let (incarnation, lsn) = (&self.pin.incarnation, self.pin.lsn);
         check_key(key).map_err(|e| e.in_space(&incarnation.id))?;
         self.pin.look_at_clock();
@@ -57,9 +65,9 @@ impl Snapshot {
         match look {
             Look::Seen(seen) => Ok(seen),
             Look::InTables(under) => {
-                let value = incarnation.get_in_tables(&under, key, lsn).await?;
+                let entry = incarnation.get_in_tables(&under, key, lsn).await?;
                 self.pin.still_serves()?;
-                Ok(value)
+                Ok(entry)
             }
         }
     }

@@ -42,6 +42,8 @@ pub struct TierStats {
     pub tables: usize,
     /// Versions that are values, and bytes of keys and values.
     pub holds: Amount,
+    /// Highest priority of an entry in it; 0 if none has one.
+    pub priority: i32,
     /// Deletes of keys and of ranges.
     pub tombstones: u64,
     /// Versions that are not the newest of their key in their table; at most, for what is left of a table.
@@ -102,6 +104,7 @@ impl Space {
                 tier: tier.dir(),
                 tables: tables.len(),
                 holds: crate::plan::capacity::used(tables),
+                priority: tables.iter().map(|t| t.priority).max().unwrap_or(0),
                 tombstones: sum(|t| t.tombstones + t.range_tombstones),
                 hidden: sum(|t| t.hidden),
                 file_bytes: sum(|t| t.len),

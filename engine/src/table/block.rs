@@ -19,10 +19,9 @@
 use super::entry::{Apart, Body, Entry, Slot};
 use super::heads::{Near, Places, head};
 use super::piece::{Handle, Malformed};
-use crate::codec::{Reader, put_varint};
-use crate::ids::Lsn;
+use crate::codec::{Reader, priority_word, put_varint, unzigzag, zigzag};
+use crate::ids::{Lsn, Priority};
 use crate::limits::{BOUND_MAX, KEY_MAX, TABLE_PLACES_MAX, VALUE_MAX};
-use crate::table::entry::Priority;
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -115,7 +114,7 @@ impl BlockBuilder {
         put_varint(out, (key.len() - shared) as u64);
         put_varint(out, zigzag(lsn.raw().wrapping_sub(self.base.raw()) as i64));
         if priority.raw() != 0 {
-            put_varint(out, zigzag(i64::from(priority.raw())));
+            put_varint(out, priority_word(priority));
         }
         match body {
             Placed::Delete => (),
@@ -313,10 +312,7 @@ impl Block {
         let shared = r.length(KEY_MAX)?;
         let rest = r.length(KEY_MAX - shared)?;
         let lsn = Lsn::from_raw(self.base.raw().wrapping_add(unzigzag(r.varint()?) as u64));
-        let mut priority = Priority::default();
-        if kind & HAS_PRIORITY != 0 {
-            priority = Priority::from_raw(i32::try_from(unzigzag(r.varint()?)).ok().filter(|&p| p != 0)?);
-        }
+        let priority = if kind & HAS_PRIORITY != 0 { r.priority()? } else { Priority::default() };
         let mut inline = 0;
         let mut body = RawBody::Delete;
         match kind & !HAS_PRIORITY {
@@ -490,14 +486,6 @@ pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let words = a.chunks_exact(8).zip(b.chunks_exact(8));
     let start = 8 * words.take_while(|(x, y)| x == y).count();
     start + a[start..].iter().zip(&b[start..]).take_while(|(x, y)| x == y).count()
-}
-
-fn zigzag(n: i64) -> u64 {
-    ((n << 1) ^ (n >> 63)) as u64
-}
-
-fn unzigzag(n: u64) -> i64 {
-    (n >> 1) as i64 ^ -((n & 1) as i64)
 }
 
 /// Where the body of `entry` is to lie if its value stays in the block.

@@ -3,13 +3,13 @@
 //! A plain state machine. Every move says that the cursor stands at an entry, that there is none, or which piece it
 //! needs to go on; [`Cursor::feed`] then goes on with the same move.
 use super::block::{Block, RawBody, RawEntry};
-use super::entry::{Apart, Priority, Slot};
+use super::entry::{Apart, Slot};
 use super::index::Index;
 use super::lookup::block_need;
 use super::merge::Flow;
 use super::open::{Damage, Loaded, Step, Table, leaf_need};
 use super::piece::Malformed;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use bytes::Bytes;
 use std::sync::Arc;
 

@@ -1,25 +1,8 @@
 //! Entries of tables as they are handed in and out, and their order.
 use super::piece::{Handle, Stored};
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use bytes::Bytes;
 use std::cmp::Ordering;
-
-/// How much an entry is worth keeping in a fast tier, as its writer said; 0 unless it said otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Priority(i32);
-
-impl Priority {
-    /// The value as it stands on disk.
-    #[must_use]
-    pub const fn from_raw(raw: i32) -> Priority {
-        Priority(raw)
-    }
-    /// See [`Priority::from_raw`].
-    #[must_use]
-    pub const fn raw(self) -> i32 {
-        self.0
-    }
-}
 
 /// One version of one key on its way into a table.
 #[derive(Debug, Clone, Copy)]

@@ -28,10 +28,9 @@
 //!   handle = offset u64, length u32, checksum u32
 //! ```
 use super::compress::Compression;
-use super::entry::Priority;
 use super::piece::{Handle, Malformed, TableId};
 use crate::codec::{Piece, Reader, checksum, identity_tag, is_zero};
-use crate::ids::{FileUid, Lsn, SpaceUid};
+use crate::ids::{FileUid, Lsn, Priority, SpaceUid};
 use crate::limits::SECTOR;
 
 /// Bytes of a footer.

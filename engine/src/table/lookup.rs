@@ -4,12 +4,12 @@
 //! otherwise the filter, the index leaf and the block, each of which a cache is likely to hold. It asks for another
 //! block only where the versions of one key fill more than one.
 use super::block::{Block, RawBody};
-use super::entry::{Priority, Slot};
+use super::entry::Slot;
 use super::filter::KeyHash;
 use super::index::Index;
 use super::open::{Damage, Loaded, Need, Step, Table, filter_need, leaf_need};
 use super::piece::PieceKind;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 
 /// What a table says of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,7 +35,7 @@ pub mod told_apart;
 pub use build::{Output, Shape, TableBuilder, TableMeta};
 pub use compress::Compression;
 pub use cursor::{Cursor, View, ViewBody};
-pub use entry::{Apart, Body, Entry, Priority, Slot};
+pub use entry::{Apart, Body, Entry, Slot};
 pub use extent::{Extent, RangeTombstone};
 pub use footer::{Counts, Footer};
 pub use lookup::{Found, Lookup};

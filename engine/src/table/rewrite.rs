@@ -6,13 +6,13 @@
 //! The first sources may be *upper* ones: tables of which a [`Choice`] takes some keys only, or some keys first.
 use super::build::TableBuilder;
 use super::cursor::{View, ViewBody};
-use super::entry::{Apart, Body, Entry, Priority};
+use super::entry::{Apart, Body, Entry};
 use super::extent::{Extent, RangeTombstone};
 use super::merge::{Bounded, Merge, MergeStep};
 use super::open::{Damage, Loaded, Need, value_need};
 use super::retain::{Below, Readers, Verdict, VersionKind, judge, range_stays};
 use super::told_apart::told_apart;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use crate::key::KeyRange;
 use bytes::Bytes;
 

@@ -5,7 +5,7 @@
 //! all versions of all tables, is asked what every reader sees before and after.
 use super::tests::{Version, cut, fetch, id, open, walk};
 use super::*;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use crate::key::KeyRange;
 use crate::memtable::Direction;
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 //! Method: build tables of drawn entries in small shapes, so that few entries make many blocks and leaves; read them
 //! through a fetch that hands over just the bytes asked for, and compare with the list of entries.
 use super::*;
-use crate::ids::{FileUid, Lsn, SpaceUid};
+use crate::ids::{FileUid, Lsn, Priority, SpaceUid};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Arc;

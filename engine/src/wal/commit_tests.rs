@@ -1,7 +1,7 @@
 //! Goal: the commit line keeps its invariants under any order of orders, answers, rotations and failures. Method: it is
 //! driven by a small generator over files in memory; what was synced is scanned back after every sync.
 use super::*;
-use crate::ids::{Epoch, FileUid, SegmentNo, SpaceUid};
+use crate::ids::{Epoch, FileUid, Priority, SegmentNo, SpaceUid};
 use crate::wal::operation::Operation;
 use crate::wal::scan::Scanner;
 use crate::wal::segment::encode_header;
@@ -54,7 +54,7 @@ impl Disk {
 
     fn order(&mut self, value: usize) -> bool {
         let value = vec![7; value];
-        let op = Operation::Put { key: b"key", value: &value };
+        let op = Operation::Put { key: b"key", value: &value, priority: Priority::default() };
         let body = 1 + op.encoded_len();
         match self.line.room(body) {
             Room::Here => {

@@ -2,21 +2,24 @@
 //!
 //! ```text
 //! commit    := varint(number of operations) operation*
-//! operation := kind:u8 [collection:varint] [expiry:u64] body
+//! operation := kind:u8 [collection:varint] [expiry:u64] [priority:varint] body
 //! body      := varint(key length) varint(value length) key value        put
 //!            | varint(key length) key                                   delete
 //!            | varint(start length) varint(end length) start end        delete-range
-//!   kind       bits 0..4: 1 put, 2 delete, 3 delete-range · bit 4: collection present · bit 5: expiry present
+//!   kind       bits 0..4: 1 put, 2 delete, 3 delete-range · bit 4: collection present · bit 5: expiry present ·
+//!              bit 6: priority present, of a put only
 //!   start, end the first key deleted, and the first one behind that is not: a start of no bytes lies in front of all keys,
 //!              an end of no bytes behind them
 //!   collection absent means 0, the default collection
 //!   expiry     milliseconds since the Unix epoch; absent means never
+//!   priority   zigzag of an i32; absent means 0, which is not said otherwise
 //! ```
 //!
 //! Within one commit keys are distinct: the last operation on a key wins before encoding. Range deletes come first, and
 //! what is done to a key in the same commit is done behind them, in whichever order they stand: a put that a range delete
 //! was to end is not encoded.
-use crate::codec::{Reader, put_varint, varint_len};
+use crate::codec::{Reader, priority_word, put_varint, varint_len};
+use crate::ids::Priority;
 use crate::limits::{BATCH_OPS_MAX, KEY_MAX, RANGE_BOUND_MAX, VALUE_MAX};
 
 const PUT: u8 = 1;
@@ -24,6 +27,8 @@ const DELETE: u8 = 2;
 const DELETE_RANGE: u8 = 3;
 const HAS_COLLECTION: u8 = 1 << 4;
 const HAS_EXPIRY: u8 = 1 << 5;
+const HAS_PRIORITY: u8 = 1 << 6;
+const PUT_WITH_PRIORITY: u8 = PUT | HAS_PRIORITY;
 
 /// One change of one key, or of all keys of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,7 @@ pub enum Operation<'a> {
     Put {
         key: &'a [u8],
         value: &'a [u8],
+        priority: Priority,
     },
     Delete {
         key: &'a [u8],
@@ -46,8 +52,13 @@ impl<'a> Operation<'a> {
     /// Appends the encoded operation to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Operation::Put { key, value } => {
-                out.push(PUT);
+            Operation::Put { key, value, priority } => {
+                if *priority == Priority::default() {
+                    out.push(PUT);
+                } else {
+                    out.push(PUT_WITH_PRIORITY);
+                    put_varint(out, priority_word(*priority));
+                }
                 put_varint(out, key.len() as u64);
                 put_varint(out, value.len() as u64);
                 out.extend_from_slice(key);
@@ -73,8 +84,13 @@ impl<'a> Operation<'a> {
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match self {
-            Operation::Put { key, value } => {
-                1 + varint_len(key.len() as u64) + varint_len(value.len() as u64) + key.len() + value.len()
+            Operation::Put { key, value, priority } => {
+                let said = match priority_word(*priority) {
+                    0 => 0,
+                    word => varint_len(word),
+                };
+                let lengths = varint_len(key.len() as u64) + varint_len(value.len() as u64);
+                1 + said + lengths + key.len() + value.len()
             }
             Operation::Delete { key } => 1 + varint_len(key.len() as u64) + key.len(),
             Operation::DeleteRange { start, end } => {
@@ -92,10 +108,11 @@ impl<'a> Operation<'a> {
             return None;
         }
         match kind {
-            PUT => {
+            PUT | PUT_WITH_PRIORITY => {
+                let priority = if kind == PUT { Priority::default() } else { r.priority()? };
                 let (key_len, value_len) = (r.length(KEY_MAX)?, r.length(VALUE_MAX)?);
                 let (key, value) = (r.bytes(key_len)?, r.bytes(value_len)?);
-                (!key.is_empty()).then_some(Operation::Put { key, value })
+                (!key.is_empty()).then_some(Operation::Put { key, value, priority })
             }
             DELETE => {
                 let key_len = r.length(KEY_MAX)?;
@@ -127,11 +144,16 @@ pub fn decode_commit<'a>(r: &mut Reader<'a>, mut each: impl FnMut(Operation<'a>)
 mod tests {
     use super::*;
 
+    const PLAIN: Priority = Priority::from_raw(0);
+
     #[test]
     fn operations_round_trip_and_tell_their_length() {
         for op in [
-            Operation::Put { key: b"k", value: b"" },
-            Operation::Put { key: &[7; 300], value: &[9; 20_000] },
+            Operation::Put { key: b"k", value: b"", priority: PLAIN },
+            Operation::Put { key: &[7; 300], value: &[9; 20_000], priority: PLAIN },
+            Operation::Put { key: b"k", value: b"v", priority: Priority::from_raw(-1) },
+            Operation::Put { key: b"k", value: &[9; 200], priority: Priority::from_raw(i32::MAX) },
+            Operation::Put { key: b"k", value: b"", priority: Priority::from_raw(i32::MIN) },
             Operation::Delete { key: b"gone" },
             Operation::DeleteRange { start: b"a", end: Some(b"b") },
             Operation::DeleteRange { start: b"", end: Some(&[7; 300]) },
@@ -152,9 +174,16 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_reserved_bits_are_refused() {
-        for kind in (0u8..=255).filter(|k| !matches!(k, 1..=3)) {
+        for kind in (0u8..=255).filter(|k| !matches!(*k, 1..=3 | PUT_WITH_PRIORITY)) {
+            // With and without what would be a priority.
             assert_eq!(Operation::decode(&mut Reader::new(&[kind, 1, 1, b'k', b'v'])), None, "{kind}");
+            assert_eq!(Operation::decode(&mut Reader::new(&[kind, 2, 1, 1, b'k', b'v'])), None, "{kind}");
         }
+        let with = |priority: &[u8]| [&[PUT_WITH_PRIORITY][..], priority, &[1, 1, b'k', b'v']].concat();
+        let decoded = |bytes: &[u8]| Operation::decode(&mut Reader::new(bytes)).is_some();
+        assert!(decoded(&with(&[2])) && decoded(&with(&[0xff, 0xff, 0xff, 0xff, 0x0f])));
+        assert!(!decoded(&with(&[0])), "no priority is said by leaving it out");
+        assert!(!decoded(&with(&[0x80, 0x80, 0x80, 0x80, 0x10])), "more than an i32");
         assert_eq!(Operation::decode(&mut Reader::new(&[DELETE, 0])), None, "an empty key");
         for (start, end) in [("b", "b"), ("b", "a"), ("", "")] {
             let mut out = vec![DELETE_RANGE, start.len() as u8, end.len() as u8];

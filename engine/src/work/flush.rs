@@ -2,12 +2,12 @@
 use super::write::{NewTable, TableWriter, Written, give_up};
 use super::{Failure, yield_now};
 use crate::env::Dir;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Priority};
 use crate::key::Key;
 use crate::limits::TABLE_EXTENT_TARGET;
-use crate::memtable::{KeyVersions, Memtable, Spans};
+use crate::memtable::{KeyVersion, KeyVersions, Memtable, Spans};
 use crate::table::retain::{Below, Readers, Verdict, VersionKind, judge, range_stays};
-use crate::table::{Body, Entry, Keep, Priority, RangeTombstone, Shape};
+use crate::table::{Body, Entry, Keep, RangeTombstone, Shape};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -120,8 +120,8 @@ impl<'a> Copying<'a> {
             let mut kept = KeptVersions { flush, spans, newer: None, deletes: Vec::new() };
             for source in &mut sources {
                 let versions = source.next_if(|k| k.key == key);
-                for (lsn, value) in versions.iter().flat_map(KeyVersions::iter) {
-                    kept.add(key, lsn, value, writer);
+                for version in versions.iter().flat_map(KeyVersions::iter) {
+                    kept.add(key, version, writer);
                 }
             }
             last = Some(key);
@@ -232,17 +232,24 @@ struct KeptVersions<'a> {
 }
 
 impl KeptVersions<'_> {
-    fn add(&mut self, key: &[u8], lsn: Lsn, value: Option<&[u8]>, writer: &mut TableWriter) {
+    fn add(&mut self, key: &[u8], version: KeyVersion<'_>, writer: &mut TableWriter) {
+        let KeyVersion { lsn, mut priority, value } = version;
+        if crate::mutants::on("priority-lost-in-flush") {
+            priority = Priority::default();
+        }
         let kind = if value.is_some() { VersionKind::Value } else { VersionKind::Delete };
         let newer = [self.newer.replace(lsn), self.spans.next_above(key, lsn)].into_iter().flatten().min();
         let verdict = judge(self.flush.readers, self.flush.below, newer, lsn, kind);
-        let entry = |lsn, body| Entry { key, lsn, priority: Priority::default(), body };
+        let delete = |lsn| Entry { key, lsn, priority: Priority::default(), body: Body::Delete };
         match verdict {
             Verdict::Drop => {}
             Verdict::WithOlder => self.deletes.push(lsn),
             Verdict::Keep => {
-                self.deletes.drain(..).for_each(|lsn| writer.add(entry(lsn, Body::Delete)));
-                writer.add(entry(lsn, value.map_or(Body::Delete, Body::Put)));
+                self.deletes.drain(..).for_each(|lsn| writer.add(delete(lsn)));
+                writer.add(match value {
+                    Some(value) => Entry { key, lsn, priority, body: Body::Put(value) },
+                    None => delete(lsn),
+                });
             }
         }
     }

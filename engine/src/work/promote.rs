@@ -2,9 +2,10 @@
 use super::Failure;
 use super::copy::Target;
 use super::write::{TableWriter, Written};
+use crate::ids::Priority;
 use crate::manifest::Tier;
 use crate::plan::promote::{Newest, PromotePlan, Promotion, Wanted, confirm};
-use crate::table::{Body, Entry, Priority};
+use crate::table::{Body, Entry};
 use bytes::Bytes;
 use std::fmt::Debug;
 use std::future::Future;

@@ -5,7 +5,7 @@ use crate::killed::copy_tree;
 use bulkhead::env::os::OsEnv;
 use bulkhead::wal::frame::{Frame, FrameKind, Place, frame_len};
 use bulkhead::wal::operation::Operation;
-use bulkhead::{Durability, Engine, Lsn, Options, RecoveryReport, RecoveryStatus, SpaceId};
+use bulkhead::{Durability, Engine, Lsn, Options, Priority, RecoveryReport, RecoveryStatus, SpaceId};
 use std::path::{Path, PathBuf};
 
 const KEY: &[u8] = b"a key of sixteen";
@@ -65,7 +65,7 @@ fn starts(bytes: &[u8]) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reports_counts_are_those_of_the_damage() {
-    let body = 1 + Operation::Put { key: KEY, value: VALUE }.encoded_len();
+    let body = 1 + Operation::Put { key: KEY, value: VALUE, priority: Priority::default() }.encoded_len();
     let len = frame_len(body);
     // What a crash left of frame 7 and of those behind it, and what a report has to say: torn bytes, discarded frames.
     type Crash = (&'static str, fn(&mut [u8], usize), u64, u64);
