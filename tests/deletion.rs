@@ -26,7 +26,7 @@ pub fn boot(end: End) -> Step {
 fn run(profile: DirProfile, seed: u64, ends: &[End]) -> Run {
     let tiers = TierOptions { memtable_bytes: 1024, ..TierOptions::default() };
     let put = |space, client, key, wait| {
-        let op = Op::Put { key, len: 200, wait };
+        let op = Op::Put { key, len: 200, priority: 0, wait };
         Step::Client { space, client, op }
     };
     let mut steps = vec![boot(ends[0])];

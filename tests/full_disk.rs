@@ -20,7 +20,7 @@ fn run(profile: DirProfile, seed: u64, ends: &[End]) -> Run {
         ..Options::default()
     };
     let client = |space, op| Step::Client { space, client: 0, op };
-    let put = |space, key| client(space, Op::Put { key, len: 800, wait: Wait::Power });
+    let put = |space, key| client(space, Op::Put { key, len: 800, priority: 0, wait: Wait::Power });
     let mut steps = vec![boot(ends[0])];
     steps.push(Step::Disk { after_us: 12_000, room: Some(0) });
     steps.push(Step::Disk { after_us: 60_000, room: None });

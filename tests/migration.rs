@@ -30,11 +30,11 @@ fn run(tiers: &TierOptions, profile: DirProfile, seed: u64, ends: &[End]) -> Run
     let mut steps = vec![boot(ends[0])];
     for round in 0..2 {
         for key in 0..12 {
-            steps.push(op(0, 0, Op::Put { key, len: 150, wait: Wait::Power }));
-            steps.push(op(0, 1, Op::Put { key: 20 + key, len: 150, wait: Wait::Process }));
+            steps.push(op(0, 0, Op::Put { key, len: 150, priority: 0, wait: Wait::Power }));
+            steps.push(op(0, 1, Op::Put { key: 20 + key, len: 150, priority: 0, wait: Wait::Process }));
         }
         steps.push(op(0, 0, Op::Delete { key: round, wait: Wait::Power }));
-        steps.push(op(1, 0, Op::Put { key: round, len: 20, wait: Wait::Power }));
+        steps.push(op(1, 0, Op::Put { key: round, len: 20, priority: 0, wait: Wait::Power }));
     }
     steps.push(op(0, 0, Op::Scan { from: 0, to: 40, backwards: false }));
     steps.extend(ends[1..].iter().map(|end| boot(*end)));

@@ -19,7 +19,7 @@ fn crash(how: How) -> End {
 }
 
 fn puts(space: u16, keys: std::ops::Range<u16>) -> impl Iterator<Item = Step> {
-    let put = move |key| Op::Put { key, len: 700, wait: Wait::Power };
+    let put = move |key| Op::Put { key, len: 700, priority: 0, wait: Wait::Power };
     keys.map(move |key| Step::Client { space, client: 0, op: put(key) })
 }
 

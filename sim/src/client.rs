@@ -10,7 +10,7 @@ use crate::views::{Kept, Leisure};
 use bulkhead::env::Owner;
 use bulkhead::{
     Batch, Commit, Direction, Durability, Engine, Error, ErrorKind, Expected, Lsn, Outcome, Precondition,
-    Rejected, Snapshot, Space, SpaceState, WriteOptions,
+    Priority, PutOptions, Rejected, Snapshot, Space, SpaceState, WriteOptions,
 };
 use bulkhead_fault_injection::decide::mix;
 use std::collections::VecDeque;
@@ -119,7 +119,10 @@ impl Client {
         self.deletes = matches!(op, Op::Delete { .. } | Op::DeleteRange { .. } | Op::Clear { .. });
         self.fills = self.story.shared().fills;
         match op {
-            Op::Put { key, len, wait } => self.put(&space, *key, Some(*len), *wait).await?,
+            Op::Put { key, len, priority, wait } => {
+                let content = self.content(*len, *priority);
+                self.put(&space, *key, Some(content), *wait).await?;
+            }
             Op::Delete { key, wait } => self.put(&space, *key, None, *wait).await?,
             Op::Batch { items, wait } => self.batch(&space, items, *wait).await?,
             Op::DeleteRange { from, to, wait } => {
@@ -294,25 +297,33 @@ impl Client {
         Ok((result, ordered))
     }
 
-    fn content(&mut self, len: u32) -> Content {
+    fn content(&mut self, len: u32, priority: i32) -> Content {
         self.values += 1;
         let id = mix(mix(self.boot, self.client), self.values);
-        Content { id: mix(id, self.story.owner(self.space)), len }
+        Content { id: mix(id, self.story.owner(self.space)), len, priority }
     }
 
-    async fn put(&mut self, space: &Space, key: u16, len: Option<u32>, wait: Wait) -> Checked<()> {
-        let content = len.map(|len| self.content(len));
+    async fn put(&mut self, space: &Space, key: u16, content: Option<Content>, wait: Wait) -> Checked<()> {
         let changes = vec![(key, content)].into();
-        let (key, value) = (key_bytes(key), content.map(Content::bytes));
+        let key = key_bytes(key);
+        let put = content.map(|content| (content.bytes(), options(content)));
         if wait == Wait::Configured {
-            let (result, lsn) = match &value {
-                Some(value) => self.watch(space, &changes, u32::MAX, space.put(&key, value)).await?,
+            let (result, lsn) = match &put {
+                Some((value, options)) => {
+                    self.watch(space, &changes, u32::MAX, space.put_with(&key, value, *options)).await?
+                }
                 None => self.watch(space, &changes, u32::MAX, space.delete(&key)).await?,
             };
             return self.configured(result.expect("it was not abandoned"), lsn).await;
         }
-        let (result, lsn) = match &value {
-            Some(value) => self.watch(space, &changes, u32::MAX, space.put_commit(&key, value)).await?,
+        let (result, lsn) = match put {
+            Some((value, options)) if options != PutOptions::default() => {
+                let mut batch = Batch::new();
+                batch.put_with(key, value, options);
+                let write = space.write(&batch, WriteOptions::default());
+                self.watch(space, &changes, u32::MAX, write).await?
+            }
+            Some((value, _)) => self.watch(space, &changes, u32::MAX, space.put_commit(&key, value)).await?,
             None => self.watch(space, &changes, u32::MAX, space.delete_commit(&key)).await?,
         };
         self.follow(result.expect("it was not abandoned"), lsn, wait).await
@@ -337,7 +348,7 @@ impl Client {
         let mut batch = Batch::new();
         let mut last: std::collections::BTreeMap<u16, Option<Content>> = std::collections::BTreeMap::new();
         let mut ranges = Vec::new();
-        for Item { key, len, to } in items {
+        for Item { key, len, priority, to } in items {
             if let Some(to) = to {
                 let stretch = stretch(*key, *to);
                 batch.delete_range(stretch.clone());
@@ -345,9 +356,9 @@ impl Client {
                 ranges.push(stretch);
                 continue;
             }
-            let content = len.map(|len| self.content(len));
+            let content = len.map(|len| self.content(len, *priority));
             match content {
-                Some(content) => batch.put(key_bytes(*key), content.bytes()),
+                Some(content) => batch.put_with(key_bytes(*key), content.bytes(), options(content)),
                 None => batch.delete(key_bytes(*key)),
             };
             last.insert(*key, content);
@@ -434,7 +445,7 @@ impl Client {
     }
 
     async fn put_if(&mut self, space: &Space, key: u16, len: u32, guess: Guess) -> Checked<()> {
-        let content = self.content(len);
+        let content = self.content(len, 0);
         let written_by = self.story.model(self.space).written_by(key);
         let right = written_by.map_or(Expected::Absent, |lsn| Expected::WrittenBy(Lsn::from_raw(lsn)));
         let wrong = match written_by {
@@ -476,7 +487,7 @@ impl Client {
     }
 
     async fn abandon(&mut self, space: &Space, key: u16, len: u32, polls: u8) -> Checked<()> {
-        let content = self.content(len);
+        let content = self.content(len, 0);
         let changes = vec![(key, Some(content))].into();
         let (key, value) = (key_bytes(key), content.bytes());
         let (result, lsn) = self.watch(space, &changes, u32::from(polls), space.put(&key, &value)).await?;
@@ -522,10 +533,14 @@ impl Client {
             self.story.hit(Probe::RangeDeleteCovers);
         }
         let bytes: Vec<_> = keys.iter().map(|k| key_bytes(*k)).collect();
+        let mut entry = None;
         let found = if many {
             space.multi_get(&bytes).await
         } else {
-            space.get(&bytes[0]).await.map(|value| vec![value])
+            space.get_entry(&bytes[0]).await.map(|found| {
+                entry = found;
+                vec![entry.as_ref().map(|entry| entry.value.clone())]
+            })
         };
         let found = match found {
             Ok(found) => found,
@@ -546,6 +561,9 @@ impl Client {
                 return Err(self.failure(Guarantee::G5Reads, what));
             }
             hash = mix(hash, expected.map_or(0, |c| c.id));
+        }
+        if let ([Some(content), ..], Some(entry)) = (&expected[..], &entry) {
+            self.story.weigh(self.space, space, (keys[0], lsn), content, entry)?;
         }
         self.story.model(self.space).tell(hash);
         Ok(())
@@ -636,4 +654,9 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// What a value is put with.
+fn options(content: Content) -> PutOptions {
+    PutOptions { priority: Priority::from_raw(content.priority) }
 }

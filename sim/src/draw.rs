@@ -129,6 +129,7 @@ pub fn draw(seed: u64) -> Run {
     expiring(&mut run);
     apart::filling(&mut run);
     apart::caching(&mut run);
+    apart::weighing(&mut run);
     run
 }
 
@@ -436,13 +437,13 @@ impl Swarm {
         let len = |d: &mut Draw| d.scaled(self.value_max) as u32 - 1;
         let wait = d.pick(&self.waits);
         match d.pick(&self.ops) {
-            0 => Op::Put { key: key(d), len: len(d), wait },
+            0 => Op::Put { key: key(d), len: len(d), priority: 0, wait },
             1 => Op::Delete { key: key(d), wait },
             2 => {
                 let n = d.within(2, 6);
                 let item = |d: &mut Draw| {
                     let len = if d.chance(1, 4) { None } else { Some(len(d)) };
-                    Item { key: key(d), len, to: None }
+                    Item { key: key(d), len, priority: 0, to: None }
                 };
                 Op::Batch { items: (0..n).map(|_| item(d)).collect(), wait }
             }

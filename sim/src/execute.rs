@@ -172,8 +172,8 @@ impl Execution {
         }
         self.cut(How::Power);
         let (key, len) = plan::PUT_IN_PEACE;
-        let put =
-            |space| Step::Client { space, client: 0, op: Op::Put { key, len, wait: plan::Wait::Power } };
+        let op = Op::Put { key, len, priority: 0, wait: plan::Wait::Power };
+        let put = |space| Step::Client { space, client: 0, op: op.clone() };
         let steps: Vec<Step> = (0..story.len()).map(|i| put(i as u16)).collect();
         let get =
             |space| Step::Client { space, client: 1, op: Op::Scan { from: 0, to: 4, backwards: false } };

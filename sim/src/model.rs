@@ -10,11 +10,12 @@ use bulkhead::{Lsn, RepairPlan, Space, SpaceId};
 use bulkhead_fault_injection::decide::mix;
 use std::collections::BTreeMap;
 
-/// A value, by what it is made from.
+/// A value, by what it is made from, and the priority that it was put with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
     pub id: u64,
     pub len: u32,
+    pub priority: i32,
 }
 
 impl Content {
@@ -475,6 +476,13 @@ impl Model {
         content.map(|_| *lsn)
     }
 
+    /// The last commit in front of the last so many.
+    #[must_use]
+    pub fn in_front_of_last(&self, commits: u64) -> u64 {
+        let at = (self.commits.len() as u64).checked_sub(commits + 1);
+        at.map_or(0, |at| self.commits[at as usize].lsn)
+    }
+
     /// Whether a range delete is among the last so many commits.
     #[must_use]
     pub fn deletes_range_in_last(&self, commits: u64) -> bool {
@@ -520,7 +528,7 @@ mod tests {
         let mut model = Model::new(SpaceId::new("m").unwrap());
         let first = (1 << 40) + 1;
         for i in 0..n {
-            let changes = vec![(i as u16 % 3, Some(Content { id: i, len: 4 }))].into();
+            let changes = vec![(i as u16 % 3, Some(Content { id: i, len: 4, priority: 0 }))].into();
             model.ordered(Lsn::from_raw(first + i), Lsn::ZERO, &changes).unwrap();
         }
         model
@@ -595,7 +603,7 @@ mod tests {
     #[test]
     fn a_range_delete_takes_what_is_there_and_a_put_of_its_commit_stays() {
         let mut m = model(3);
-        let content = Content { id: 9, len: 1 };
+        let content = Content { id: 9, len: 1, priority: 0 };
         let changes = Changes { ranges: vec![stretch(0, 1)], keys: vec![(1, Some(content))] };
         m.ordered(lsn(4), Lsn::ZERO, &changes).unwrap();
         assert_eq!(m.state(lsn(3).raw()).len(), 3);

@@ -172,6 +172,8 @@ pub enum Op {
     Put {
         key: u16,
         len: u32,
+        #[serde(default)]
+        priority: i32,
         wait: Wait,
     },
     Delete {
@@ -278,6 +280,8 @@ pub enum Guess {
 pub struct Item {
     pub key: u16,
     pub len: Option<u32>,
+    #[serde(default)]
+    pub priority: i32,
     #[serde(default)]
     pub to: Option<u16>,
 }

@@ -95,6 +95,10 @@ probes! {
     RangeDeleteMoved = "range-delete-moved-down";
     /// A key was read whose value lies in a table, and which a newer range delete covers.
     RangeDeleteCovers = "range-delete-covers-lower-tier-read";
+    /// An entry was read with the priority that recovery had found in the log.
+    PriorityRecovered = "a priority recovered from the log";
+    /// One was read with a priority from warm or cold: it lay in tables when its space was opened, and hot is empty.
+    PriorityBelow = "a priority read from a lower tier";
     /// A table went without a rewrite since range deletes hid all of it, or it was nothing but such that hid nothing.
     RangeDeleteFreed = "range-delete-freed-tables";
     /// An opening copied entries up into hot.

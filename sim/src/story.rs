@@ -261,7 +261,7 @@ impl Story {
         self.replace_handle(model, Some(handle.clone()));
         model.opening += 1;
         model.strikes = strikes;
-        model.in_tables = if report.tables > 0 && report.commits == 0 { k.raw() } else { 0 };
+        model.in_tables = if report.tables > 0 { model.in_front_of_last(report.commits) } else { 0 };
         let (status, copied, discarded) = (report.status, report.copied_forward, report.discarded_frames);
         let (tables, commits) = (report.tables, report.commits);
         let range = model.deletes_range_in_last(commits);

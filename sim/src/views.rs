@@ -9,7 +9,8 @@ use crate::plan::key_bytes;
 use crate::probe::Probe;
 use crate::story::{Doing, Story, in_order};
 use bulkhead::env::Owner;
-use bulkhead::{Direction, Error, ErrorKind, Rejected, Scan, Snapshot, Space, TierOptions};
+use bulkhead::{Direction, Entry, Error, ErrorKind, Lsn, Rejected, Scan, Snapshot, Space, TierOptions};
+use bulkhead_fault_injection::decide::mix;
 
 /// A snapshot or scan of one opening, as old as it is.
 #[derive(Debug, Clone, Copy)]
@@ -115,10 +116,13 @@ impl Story {
     ) -> Result<(), Failure> {
         let Kept { snapshot, state, view, of } = kept;
         let (aged, held_back) = (self.is_aged(space, view), of.durable_lsn() > snapshot.lsn());
-        let read = match state.first_key_value().filter(|_| self.limits_views(space)) {
-            Some((key, content)) => self.look(space, kept, *key, content, when).await?,
-            None => Read::Whole,
-        };
+        let mut read = Read::Whole;
+        for (key, content) in self.to_look_at(space, kept) {
+            read = self.look(space, kept, key, &content, when).await?;
+            if !matches!(read, Read::Whole) {
+                break;
+            }
+        }
         let read = match read {
             Read::Whole => {
                 let expected = in_order(state, |_| true);
@@ -137,6 +141,17 @@ impl Story {
         self.told(space, read)
     }
 
+    /// Which keys are looked for one by one: a few that have a priority, or else one if views have limits.
+    fn to_look_at(&self, space: usize, kept: &Kept) -> Vec<(u16, Content)> {
+        let all = || kept.state.iter().map(|(key, content)| (*key, *content));
+        let weighty: Vec<_> = all().filter(|(_, content)| content.priority != 0).collect();
+        if weighty.is_empty() {
+            return all().take(usize::from(self.limits_views(space))).collect();
+        }
+        let from = (mix(kept.view.taken, kept.view.number) % weighty.len() as u64) as usize;
+        weighty.iter().cycle().skip(from).take(weighty.len().min(3)).copied().collect()
+    }
+
     /// Looks for one key.
     async fn look(
         &self,
@@ -146,15 +161,55 @@ impl Story {
         content: &Content,
         when: &str,
     ) -> Result<Read, Failure> {
-        match kept.snapshot.get(&key_bytes(key)).await {
-            Ok(Some(value)) if content.is(&value) => Ok(Read::Whole),
+        match kept.snapshot.get_entry(&key_bytes(key)).await {
+            Ok(Some(entry)) if content.is(&entry.value) => {
+                self.weigh(space, &kept.of, (key, kept.snapshot.lsn().raw()), content, &entry)?;
+                Ok(Read::Whole)
+            }
             Ok(found) => {
-                let what =
-                    format!("{when}: key {key} is {:?}, and must be {content:?}", found.map(|v| v.len()));
+                let len = found.map(|entry| entry.value.len());
+                let what = format!("{when}: key {key} is {len:?}, and must be {content:?}");
                 Err(self.model(space).failure(Guarantee::G2Prefix, what))
             }
             Err(e) => self.refused_view(space, &kept.view, 0, e),
         }
+    }
+
+    /// Compares what an opening tells of a key, as of an LSN, beside its value with what it must be.
+    ///
+    /// # Errors
+    /// Another priority, or another commit than the one that put it.
+    pub fn weigh(
+        &self,
+        space: usize,
+        of: &Space,
+        (key, at): (u16, u64),
+        content: &Content,
+        entry: &Entry,
+    ) -> Result<(), Failure> {
+        let (written, in_tables) = {
+            let model = self.model(space);
+            let is_current = model.handle.as_ref() == Some(of);
+            (model.written_by_at(key, at).filter(|_| is_current), model.in_tables)
+        };
+        let (lsn, priority) = (entry.lsn.raw(), entry.priority.raw());
+        if priority != content.priority || written.is_some_and(|written| written != lsn) {
+            let what = format!(
+                "key {key} at {}: must be {content:?} of {written:?}, but is of {} with priority {priority}",
+                Lsn::from_raw(at),
+                entry.lsn
+            );
+            return Err(self.model(space).failure(Guarantee::G2Prefix, what));
+        }
+        if priority != 0 && written.is_some() && at >= lsn {
+            let tables = of.stats().tiers.iter().map(|tier| tier.tables).collect::<Vec<_>>();
+            if lsn > in_tables && of.recovery_report().last_lsn.raw() >= lsn {
+                self.hit(Probe::PriorityRecovered);
+            } else if lsn <= in_tables && tables[0] == 0 {
+                self.hit(Probe::PriorityBelow);
+            }
+        }
+        Ok(())
     }
 
     /// Compares what a scan shows with what it must show.

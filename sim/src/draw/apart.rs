@@ -123,3 +123,25 @@ pub(super) fn caching(run: &mut Run) {
         }
     }
 }
+
+/// In one run of three, most puts have a priority. Drawn apart, as deletions are.
+pub(super) fn weighing(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x9210));
+    if !d.chance(1, 3) {
+        return;
+    }
+    let all = [0, 0, 1, -1, 100, i32::MAX, i32::MIN];
+    for step in &mut run.steps {
+        let Step::Client { op, .. } = step else { continue };
+        match op {
+            Op::Put { priority, .. } => *priority = d.pick(&all),
+            Op::Batch { items, .. } => {
+                items
+                    .iter_mut()
+                    .filter(|item| item.len.is_some())
+                    .for_each(|item| item.priority = d.pick(&all));
+            }
+            _ => {}
+        }
+    }
+}

@@ -55,7 +55,7 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
     run.steps.push(Step::Window { after_us: 0, errors: Errors::Rest });
     // Creations share the root, whose syncs take turns: later ones would pass on how long those of others take.
     for space in 0..run.spaces.len() as u16 {
-        let op = Op::Put { key: 0, len: 1, wait: Wait::Power };
+        let op = Op::Put { key: 0, len: 1, priority: 0, wait: Wait::Power };
         run.steps.push(Step::Client { space, client: 0, op });
     }
     clients(&mut d, &mut swarm, &mut run, 30);
