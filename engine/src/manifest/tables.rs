@@ -3,7 +3,7 @@
 //! Binding in every version, and the reason why reads may stop at the first version that they find and merges may drop
 //! what they do: *for any key, a higher tier never holds an older version than a lower one*, and in the hot tier a newer
 //! table never holds an older version than an older one. What can be seen without reading tables is asserted here:
-//! keys leave the hot tier only from its oldest tables, and warm and cold are sorted runs.
+//! keys leave the hot tier only where no older table that stays there may hold any, and warm and cold are sorted runs.
 use crate::ids::{FileUid, Lsn, SpaceUid, TableNo, padded_number};
 use crate::key::KeyRange;
 use crate::limits::{HOT_TABLES_MAX, TABLES_MAX};
