@@ -3,7 +3,7 @@
 //! together stays within its budget. Method: the real file system behind hooks that hold verbs of one space back.
 use crate::hooked_env::{Hook, HookedEnv};
 use crate::multi_space_persistence::{id, options, scratch};
-use bulkhead::env::IoOp;
+use bulkhead::env::{IoErrorKind, IoOp};
 use bulkhead::{Amount, Durability, Engine, Options, Space, TierOptions, WriteOptions};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -149,4 +149,33 @@ async fn the_log_of_all_spaces_together_stays_within_its_budget() {
     assert!(settled.is_ok(), "{} bytes of log, at most {most} wanted", log());
     assert!(spaces.iter().any(|s| s.stats().jobs.flushes > 0));
     engine.close().await.unwrap();
+}
+
+/// 50 KB of quota, of which 20 KB are live, however often they are overwritten.
+#[tokio::test(flavor = "multi_thread")]
+async fn puts_go_on_once_what_was_overwritten_can_be_merged_away_again() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let tiers = TierOptions { quota_bytes: 50_000, memtable_bytes: 4096, ..TierOptions::default() };
+    let options = Options { durability: Durability::Process, tiers, ..options() };
+    let (_engine, alpha, _beta) = spaces(&env, temp.path(), options).await;
+    let put = async |n: u64| alpha.put(format!("key {:06}", n % 200), vec![n as u8; 90]).await;
+    env.rule(IoOp::Create, "alpha/warm/", Hook::Fail(IoErrorKind::Device, 5));
+    let (mut n, mut refused) = (0, 0);
+    while refused < 5 {
+        match put(n).await {
+            Ok(_) => n += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    env.lift();
+    // A failed job is tried again after a second, and nobody deletes anything meanwhile.
+    let started = Instant::now();
+    while let Err(e) = put(n).await {
+        assert!(started.elapsed() < Duration::from_secs(20), "still refused: {e}; {:?}", alpha.stats());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for more in n..n + 1000 {
+        put(more).await.unwrap();
+    }
 }

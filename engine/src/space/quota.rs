@@ -173,10 +173,12 @@ impl Incarnation {
         if core.jobs.under_way || unloads {
             return false;
         }
+        // What failed on the way may find something once it is tried again.
+        let is_whole = core.jobs.failed.is_none() && core.flush_failed.is_none();
         let quota = &mut core.quota;
         quota.search = None;
         quota.ended += 1;
-        quota.searched = Some((search.since, self.layers.read().active.floor()));
+        quota.searched = is_whole.then(|| (search.since, self.layers.read().active.floor()));
         core.room.changed(None, wakers);
         true
     }

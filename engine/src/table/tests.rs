@@ -263,7 +263,7 @@ fn a_cursor_remembers_nothing_of_another_block() {
 #[test]
 fn a_lookup_finds_every_version_of_a_key_whose_versions_fill_several_leaves() {
     const MANY: u64 = 12_000;
-    let of = |key: &str, n: u64| (key.as_bytes().to_vec(), n, Some(n.to_le_bytes()[..4].to_vec()));
+    let of = |key: &str, n: u64| (key.as_bytes().to_vec(), n, Some(n.to_string().into_bytes()));
     let versions: Vec<Version> = [of("a", 3)]
         .into_iter()
         .chain((2..MANY).rev().map(|n| of("key", n * 2)))
