@@ -57,7 +57,8 @@ pub enum Rejected {
     /// Written by a newer release, or a format level this release does not know.
     Format,
     /// The snapshot is older than its space allows, or was the oldest of too many, and what it showed may be gone: take
-    /// another one and begin anew. See [`crate::TierOptions::snapshot_age_ms`] and [`crate::TierOptions::max_snapshots`].
+    /// another one and begin anew. See [`crate::TierOptions::snapshot_age_ms`], [`crate::TierOptions::max_snapshots`] and
+    /// [`crate::TierOptions::snapshot_bytes`].
     SnapshotExpired,
     /// Not possible in the state that the space is in.
     State,

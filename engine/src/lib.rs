@@ -25,6 +25,7 @@ mod descriptors;
 mod engine;
 pub mod env;
 pub mod error;
+mod held;
 mod identity;
 pub mod ids;
 pub mod inspect;
@@ -59,7 +60,9 @@ pub use memtable::{Direction, Entry, Value};
 pub use recovery::{RecoveryReport, RecoveryStatus, RepairPlan};
 pub use reserve::ReserveStats;
 pub use root::{Ignored, decode_engine_file, encode_engine_file};
-pub use space::{Commit, JobCounts, Outcome, Salvage, Scan, Snapshot, Space, SpaceState, SpaceStats};
+pub use space::{
+    Commit, JobCounts, Outcome, PinStats, Salvage, Scan, Snapshot, Space, SpaceState, SpaceStats,
+};
 
 /// The README's example is a test.
 #[cfg(doctest)]

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
+mod pinned;
 mod range_delete;
 #[cfg(test)]
 mod range_tests;
@@ -24,6 +25,7 @@ mod run;
 mod spans;
 mod value;
 
+use pinned::Overwritten;
 pub use replay::{Progress, Replay};
 use run::{Run, RunEntry};
 pub use spans::{Hidden, Spans, Stretch};
@@ -232,6 +234,8 @@ pub struct Memtable {
     durable: Lsn,
     underneath: Underneath,
     pins: BTreeMap<Lsn, usize>,
+    /// What was overwritten under pins.
+    overwritten: Overwritten,
     /// Where something may be collected once the floor reaches the LSN; ascending.
     garbage: VecDeque<(Lsn, Key)>,
     spans: Spans,
@@ -329,10 +333,21 @@ impl Memtable {
                     self.garbage.push_back((lsn, entry.key().clone()));
                 }
                 entry.insert(Versions::new(version, priority));
+                if !self.pins.is_empty()
+                    && let Some((old, _)) = self.base.written(key)
+                {
+                    let value = self.base.get(key).flatten().map_or(0, |entry| entry.value.len());
+                    self.overwritten(key, old, value);
+                }
             }
             btree_map::Entry::Occupied(mut entry) => {
                 self.garbage.push_back((lsn, entry.key().clone()));
+                let newest = &entry.get().newest;
+                let (old, value) = (newest.lsn, newest.len().unwrap_or(0));
                 entry.get_mut().push(version, priority);
+                if !self.pins.is_empty() {
+                    self.overwritten(key, old, value);
+                }
             }
         }
     }
@@ -431,6 +446,7 @@ impl Memtable {
         *count -= 1;
         if *count == 0 {
             self.pins.remove(&lsn);
+            self.forget_overwritten();
         }
         self.collect();
     }
@@ -438,6 +454,7 @@ impl Memtable {
     /// Moves the durable watermark up.
     pub fn set_durable(&mut self, lsn: Lsn) {
         self.durable = self.durable.max(lsn);
+        self.overwritten.settle(self.durable);
         self.collect();
     }
 

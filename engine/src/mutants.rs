@@ -86,6 +86,8 @@ pub const ALL: &[(&str, &str)] = &[
         "expired-snapshot-released-again",
         "dropping an expired snapshot releases its versions once more, and so those of others",
     ),
+    ("newest-pin-expires-first", "the youngest pin expires where pins hold back too many bytes"),
+    ("pins-bytes-never-counted", "nobody notes what versions are kept for pins alone"),
     (
         "delete-acked-before-root-sync",
         "a deletion is acknowledged before the sync that makes its rename durable",

@@ -148,8 +148,14 @@ impl Client {
                 self.settle(generation, last, *durability, result).await?;
             }
             Op::Compact => {
-                if let Err(e) = space.compact().await {
-                    self.refused(&e).await?;
+                let before = self.story.overwritten(self.space);
+                match (space.compact().await, before) {
+                    (Err(e), _) => self.refused(&e).await?,
+                    (Ok(()), Some(before)) => {
+                        let kept = self.snapshots.iter();
+                        self.story.are_within_bytes(self.space, &space, &before, kept).await?;
+                    }
+                    (Ok(()), None) => {}
                 }
             }
             Op::Await { durability } => {
@@ -575,7 +581,7 @@ impl Client {
         let (from, to) = (key_bytes(from), key_bytes(to));
         let expected = in_order(&state, |key| *key >= *from && *key < *to);
         let direction = if backwards { Direction::Descending } else { Direction::Ascending };
-        self.drain(space.scan(from..to, direction), expected, backwards).await
+        self.drain(space.scan(from..to, direction), visible, expected, backwards).await
     }
 
     async fn scan_prefix(&mut self, space: &Space, group: u8, backwards: bool) -> Checked<()> {
@@ -584,19 +590,20 @@ impl Client {
         let prefix = group_prefix(group);
         let expected = in_order(&state, |key| key.starts_with(&prefix));
         let direction = if backwards { Direction::Descending } else { Direction::Ascending };
-        self.drain(space.scan_prefix(&prefix, direction), expected, backwards).await
+        self.drain(space.scan_prefix(&prefix, direction), visible, expected, backwards).await
     }
 
     async fn drain(
         &self,
         scan: bulkhead::Scan,
+        lsn: u64,
         mut expected: Vec<(Vec<u8>, Content)>,
         backwards: bool,
     ) -> Checked<()> {
         if backwards {
             expected.reverse();
         }
-        let view = self.story.view(&mut self.story.model(self.space));
+        let view = self.story.view(&mut self.story.model(self.space), lsn);
         self.story.compare_scan(self.space, scan, &view, &expected, self.leisure()).await
     }
 
@@ -619,7 +626,7 @@ impl Client {
                 return Err(model.failure(Guarantee::G5Reads, what));
             }
         }
-        let (state, view) = (model.state(lsn.raw()), self.story.view(&mut model));
+        let (state, view) = (model.state(lsn.raw()), self.story.view(&mut model, lsn.raw()));
         drop(model);
         self.snapshots.push_back(Kept { snapshot, state, view, of: space.clone() });
         Ok(())

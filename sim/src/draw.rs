@@ -127,6 +127,7 @@ pub fn draw(seed: u64) -> Run {
         own_tiers(&mut run);
     }
     expiring(&mut run);
+    apart::holding(&mut run);
     apart::filling(&mut run);
     apart::caching(&mut run);
     apart::weighing(&mut run);

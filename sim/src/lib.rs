@@ -23,6 +23,7 @@ pub mod draw;
 pub mod execute;
 #[cfg(madsim)]
 pub mod failure;
+pub mod held;
 #[cfg(madsim)]
 pub mod hunt;
 #[cfg(madsim)]

@@ -5,6 +5,7 @@
 //! `k` was observed it is settled: what was dropped never comes back, what was kept is promised.
 use crate::failure::{Failure, Guarantee};
 use crate::plan::{Stretch, lies_in};
+use crate::views::View;
 use bulkhead::env::Owner;
 use bulkhead::{Lsn, RepairPlan, Space, SpaceId};
 use bulkhead_fault_injection::decide::mix;
@@ -128,8 +129,10 @@ pub struct Model {
     pub handle: Option<Space>,
     /// Counts the openings observed.
     pub opening: u64,
-    /// Snapshots and scans that were taken of each opening.
-    pub views: BTreeMap<u64, u64>,
+    /// Snapshots and scans that were taken of each opening: at which LSNs.
+    pub views: BTreeMap<u64, Vec<u64>>,
+    /// Those that were refused for the bytes that they held back, and for nothing else.
+    pub expired_for_bytes: Vec<View>,
     /// Errors of the disk by the time of the present opening.
     pub strikes: u64,
     /// Everything up to here lay in tables when the present opening began.
@@ -192,6 +195,7 @@ impl Model {
             handle: None,
             opening: 0,
             views: BTreeMap::new(),
+            expired_for_bytes: Vec::new(),
             strikes: 0,
             in_tables: 0,
             versions: BTreeMap::new(),
@@ -481,6 +485,12 @@ impl Model {
     pub fn in_front_of_last(&self, commits: u64) -> u64 {
         let at = (self.commits.len() as u64).checked_sub(commits + 1);
         at.map_or(0, |at| self.commits[at as usize].lsn)
+    }
+
+    /// Whether a range delete was ever done.
+    #[must_use]
+    pub fn deletes_ranges(&self) -> bool {
+        self.commits.iter().any(|c| c.range)
     }
 
     /// Whether a range delete is among the last so many commits.

@@ -66,6 +66,8 @@ probes! {
     OldSnapshot = "snapshot outlived its opening";
     /// A snapshot or a scan was refused since its space has limits for them.
     SnapshotExpired = "snapshot expired";
+    /// Likewise, for the bytes that it and others held back.
+    ExpiredForBytes = "snapshot expired for bytes";
     /// Likewise, and had shown some entries before.
     ExpiredMidway = "snapshot expired under a scan";
     /// A snapshot served that was old enough to expire, and held nothing back.

@@ -267,7 +267,7 @@ impl Story {
         let range = model.deletes_range_in_last(commits);
         let sealed = report.case == "sealed" && k != bulkhead::Lsn::ZERO;
         let recreated = made == Made::Now && model.generation > 0;
-        let (snapshot, state, view) = (handle.snapshot(), model.state(k.raw()), self.view(model));
+        let (snapshot, state, view) = (handle.snapshot(), model.state(k.raw()), self.view(model, k.raw()));
         let result = (model.generation, Some(Kept { snapshot, state, view, of: handle.clone() }));
         drop(guard);
         let mut shared = self.shared();

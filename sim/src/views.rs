@@ -1,4 +1,4 @@
-//! What snapshots and scans show, and when they may be refused for their age or number.
+//! What snapshots and scans show, and when they may be refused for their age or number; for what they hold back: `held.rs`.
 //!
 //! Of a view that has expired everything is checked that was served before, and that it had a reason: the limit was drawn,
 //! and passed. A snapshot that must have expired may not serve any more.
@@ -20,6 +20,8 @@ pub struct View {
     opening: u64,
     /// Counts those of its opening.
     number: u64,
+    /// The last commit that it shows.
+    lsn: u64,
 }
 
 /// A snapshot, and what it must show.
@@ -37,6 +39,16 @@ impl View {
     #[must_use]
     pub fn opening(&self) -> u64 {
         self.opening
+    }
+    /// The last commit that it shows.
+    #[must_use]
+    pub fn lsn(&self) -> u64 {
+        self.lsn
+    }
+    /// Whether it is of the same opening as `other`, and was taken later.
+    #[must_use]
+    pub fn is_younger(&self, other: &View) -> bool {
+        self.opening == other.opening && self.number > other.number
     }
 }
 
@@ -56,13 +68,13 @@ enum Read {
 }
 
 impl Story {
-    /// A snapshot or scan was taken just now, of the present opening of `model`.
+    /// A snapshot or scan was taken just now, of the present opening of `model`, that shows everything up to `lsn`.
     #[must_use]
-    pub fn view(&self, model: &mut Model) -> View {
+    pub fn view(&self, model: &mut Model, lsn: u64) -> View {
         let opening = model.opening;
-        let number = model.views.entry(opening).or_default();
-        *number += 1;
-        View { taken: self.world.now(), opening, number: *number }
+        let views = model.views.entry(opening).or_default();
+        views.push(lsn);
+        View { taken: self.world.now(), opening, number: views.len() as u64, lsn }
     }
 
     /// Microseconds after which a view of a space may expire; 0 is never.
@@ -70,11 +82,13 @@ impl Story {
         self.tiers(space).snapshot_age_ms * 1000
     }
 
-    /// Whether views of a space are soon too old, or soon too many.
+    /// Whether views of a space are soon too old, or soon too many, or soon hold back too much.
     #[must_use]
     pub fn limits_views(&self, space: usize) -> bool {
         let (tiers, generous) = (self.tiers(space), TierOptions::default());
-        tiers.snapshot_age_ms < generous.snapshot_age_ms || tiers.max_snapshots < generous.max_snapshots
+        tiers.snapshot_age_ms < generous.snapshot_age_ms
+            || tiers.max_snapshots < generous.max_snapshots
+            || self.most_held(space).is_some()
     }
 
     /// Whether a view has reached the age at which it may expire.
@@ -83,18 +97,22 @@ impl Story {
         most > 0 && self.world.now() - view.taken >= most
     }
 
-    /// Whether a view may have expired.
+    /// Whether a view may have expired for its age or number.
     fn may_expire(&self, space: usize, view: &View) -> bool {
         let most = self.tiers(space).max_snapshots;
-        let taken = self.model(space).views.get(&view.opening).copied().unwrap_or(0);
+        let taken = self.model(space).views.get(&view.opening).map_or(0, |views| views.len() as u64);
         self.is_aged(space, view) || most > 0 && taken - view.number >= most
     }
 
     /// A view was refused as expired, after it had shown `shown` entries.
     fn expired(&self, space: usize, view: &View, shown: usize, e: &Error) -> Result<(), Failure> {
         if !self.may_expire(space, view) {
-            let what = format!("nothing explains, of {view:?} at {}: {e:?}", self.world.now());
-            return Err(self.model(space).failure(Guarantee::G5Reads, what));
+            if !self.explained_by_bytes(space, view) {
+                let what = format!("nothing explains, of {view:?} at {}: {e:?}", self.world.now());
+                return Err(self.model(space).failure(Guarantee::G5Reads, what));
+            }
+            self.hit(Probe::ExpiredForBytes);
+            self.model(space).expired_for_bytes.push(*view);
         }
         self.hit(Probe::SnapshotExpired);
         if shown > 0 {
@@ -150,6 +168,15 @@ impl Story {
         }
         let from = (mix(kept.view.taken, kept.view.number) % weighty.len() as u64) as usize;
         weighty.iter().cycle().skip(from).take(weighty.len().min(3)).copied().collect()
+    }
+
+    /// Whether a snapshot has not expired, as far as one key tells.
+    pub(crate) async fn still_serves(&self, space: usize, kept: &Kept) -> Result<bool, Failure> {
+        let Some((key, content)) = kept.state.first_key_value() else { return Ok(false) };
+        let read = self.look(space, kept, *key, content, "a look whether it serves").await?;
+        let serves = matches!(read, Read::Whole);
+        self.told(space, read)?;
+        Ok(serves)
     }
 
     /// Looks for one key.
@@ -245,6 +272,7 @@ impl Story {
             match scan.next().await {
                 Ok(Some(entry)) => found.push(entry),
                 Ok(None) => {
+                    self.outlives(space, view)?;
                     self.same(space, &found, expected, when)?;
                     return Ok(Read::Whole);
                 }

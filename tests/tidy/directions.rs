@@ -49,6 +49,7 @@ const ORDER: &[&str] = &[
     "paths",
     "codec",
     "key",
+    "held",
     "mutants",
     "ids",
     "limits",

@@ -191,13 +191,14 @@ mod tests {
     #[test]
     fn a_space_has_what_it_says_and_otherwise_what_all_have() {
         let file = parsed(
-            "[tiers]\nquota-bytes = 5000\nhot-tables = 3\nsnapshot-age-ms = 900\n\
+            "[tiers]\nquota-bytes = 5000\nhot-tables = 3\nsnapshot-age-ms = 900\nsnapshot-bytes = \"4MiB\"\n\
              [spaces.alpha]\nquota-bytes = 700\nmax-snapshots = 8\n[spaces.\"b c\".hot-capacity]\nentries = 7\nbytes = 900",
         )
         .unwrap();
         let of = |id| &file.options.spaces[&SpaceId::new(id).unwrap()];
         assert_eq!((of("alpha").quota_bytes, of("alpha").hot_tables), (700, 3));
         assert_eq!((of("alpha").snapshot_age_ms, of("alpha").max_snapshots), (900, 8));
+        assert_eq!(of("alpha").snapshot_bytes, 4 << 20, "as all");
         assert_eq!((of("b c").quota_bytes, of("b c").hot_capacity.entries), (5000, 7));
         assert_eq!(file.options.tiers.quota_bytes, 5000);
         for (bad, why) in [

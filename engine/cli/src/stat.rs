@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::output::{bytes, count, json_line, table};
 use crate::session::{Missing, with_engine, with_space};
 use crate::settings::Settings;
-use bulkhead::{Amount, SpaceId, SpaceStats};
+use bulkhead::{Amount, PinStats, SpaceId, SpaceStats};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
@@ -83,10 +83,27 @@ fn show(out: &mut impl Write, id: &SpaceId, stats: &SpaceStats) -> io::Result<()
         log.last,
         log.flushed
     )?;
+    let most = match stats.snapshot_bytes {
+        0 => String::new(),
+        most => format!("; at most {} held back", bytes(most)),
+    };
+    writeln!(out, "  pins: {}{most}", pins(stats))?;
     if let Some(why) = &stats.failed {
         writeln!(out, "  flushes or merges do not go on: {why}")?;
     }
     Ok(())
+}
+
+/// What may hold versions back: by kind how many, the age of the oldest, and how much.
+fn pins(stats: &SpaceStats) -> String {
+    let there = stats.pins.iter().filter(|pins| pins.count > 0);
+    let of = |pins: &PinStats| {
+        let name = pins.owner.replace('-', " ");
+        let (seconds, held) = (pins.oldest_ms / 1000, bytes(pins.held_bytes));
+        format!("{} (oldest {seconds} s, {held} held back)", count(pins.count as u64, &name))
+    };
+    let all: Vec<_> = there.map(of).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
 /// Compacts one space and says what that came to.

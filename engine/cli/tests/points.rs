@@ -177,11 +177,26 @@ fn stat_shows_what_a_space_consists_of_and_compact_gets_rid_of_the_rest() {
         stats["alpha"]["tiers"].as_array().unwrap().iter().map(|t| t["tables"].as_u64().unwrap()).sum();
     assert_eq!(tables, 1, "{stats}");
     assert_eq!(stats["beta"]["holds"]["entries"], 0);
+    let kinds: Vec<_> =
+        stats["alpha"]["pins"].as_array().unwrap().iter().map(|p| p["owner"].clone()).collect();
+    assert_eq!(kinds, ["snapshot", "durable-snapshot", "scan"]);
+    let none = json!({"owner": "scan", "count": 0, "oldest-ms": 0, "held-bytes": 0});
+    assert_eq!(stats["alpha"]["pins"][2], none, "nobody reads beside this command");
+    assert_eq!(stats["alpha"]["snapshot-bytes"], 8u64 << 30);
     let shown = home.ok(&["spaces", "stat", "alpha"]);
     let text = shown.text();
-    for part in
-        ["alpha: 1 / 8 B", "memory", "hot", "warm", "cold", "1 table", "100000 / 256.0 MiB", "low", "log: "]
-    {
+    for part in [
+        "alpha: 1 / 8 B",
+        "memory",
+        "hot",
+        "warm",
+        "cold",
+        "1 table",
+        "100000 / 256.0 MiB",
+        "low",
+        "log: ",
+        "pins: none; at most 8.0 GiB held back",
+    ] {
         assert!(text.contains(part), "{part} in: {text}");
     }
     assert!(!text.contains("beta"));

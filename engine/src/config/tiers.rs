@@ -95,6 +95,11 @@ pub struct TierOptions {
     /// Most snapshots and scans at once; with one more the oldest expires, whatever its age. A scan made from a snapshot
     /// counts with that. 0 is any number.
     pub max_snapshots: u64,
+    /// Most bytes of keys and values that snapshots and scans hold back together: there for them alone, overwritten or
+    /// deleted since. Beyond it the oldest that holds some of it expires, until it is no more. What no flush, merge or move
+    /// has come to yet does not count. 0 is any number.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub snapshot_bytes: u64,
 }
 
 const MIB: u64 = 1 << 20;
@@ -121,6 +126,7 @@ impl Default for TierOptions {
             promote_window_s: DAY,
             snapshot_age_ms: 60 * 60 * 1000,
             max_snapshots: 10_000,
+            snapshot_bytes: 8192 * MIB,
         }
     }
 }
@@ -180,6 +186,7 @@ impl Tiers {
         bounded("tiers.promote-window-s", o.promote_window_s, 1, AGES)?;
         bounded("tiers.snapshot-age-ms", o.snapshot_age_ms, 0, 1000 * AGES)?;
         bounded("tiers.max-snapshots", o.max_snapshots, 0, 1 << 32)?;
+        bounded("tiers.snapshot-bytes", o.snapshot_bytes, 0, 1 << 56)?;
         let (memtable_bytes, log_bytes) = (o.memtable_bytes, o.log_bytes);
         Ok(Tiers { memtable_bytes, log_bytes, sealed_max: SEALED_MAX.0, options })
     }
@@ -259,6 +266,7 @@ mod tests {
             (|o| o.hot_tables = 33, "option tiers.hot-tables is 33", "1..=32"),
             (|o| o.promote_window_s = 0, "option tiers.promote-window-s is 0", "1..="),
             (|o| o.snapshot_age_ms = u64::MAX, "option tiers.snapshot-age-ms is 1844", "0..=3162240000000"),
+            (|o| o.snapshot_bytes = u64::MAX, "option tiers.snapshot-bytes is 1844", "0..=72057594037927936"),
             (|o| o.max_snapshots = 1 << 33, "option tiers.max-snapshots is 8589934592", "0..="),
         ];
         for (wrong, what, right) in cases {

@@ -174,7 +174,7 @@ fn hiding(f: &Facts<'_>) -> Option<MovePlan> {
         warm.and_then(|t| slice(f, Tier::Warm, &[t], t.range.lower(), Take::All, room(f, Tier::Cold)?));
     of_warm.or_else(|| {
         // Or what was kept for readers that are gone: a hot table is not written anew where it is.
-        let kept = |t: &TableEntry| t.lowest <= since && vain(f, Tier::Hot, t) > 0;
+        let kept = |t: &TableEntry| t.lowest <= since && (vain(f, Tier::Hot, t) > 0 || released(f, t) > 0);
         let hides =
             |t: &TableEntry| kept(t) || [&tables.hot, &tables.warm, &tables.cold].iter().any(|o| hides(t, o));
         // Also where only newer ones do: these wait for the older ones.
@@ -189,12 +189,13 @@ const WORN_PERCENT: u64 = 25;
 fn worn(f: &Facts<'_>) -> Option<MovePlan> {
     let percent = if f.puts == Puts::Fit { WORN_PERCENT } else { 0 };
     let is_worn = |tier, t: &&TableEntry| {
-        let vain = vain(f, tier, t);
+        let (vain, released) = (vain(f, tier, t), released(f, t));
         vain > 0 && vain * 100 >= percent * (t.entries + t.range_tombstones)
+            || released > 0 && released * 100 >= percent * t.bytes
     };
     let worst = |tier| {
         let run = f.version.tables.tier(tier).iter().filter(|t| is_worn(tier, t));
-        run.max_by_key(|t| vain(f, tier, t)).map(|t| rewrite(f, tier, t))
+        run.max_by_key(|t| (vain(f, tier, t), released(f, t))).map(|t| rewrite(f, tier, t))
     };
     worst(Tier::Cold).or_else(|| worst(Tier::Warm))
 }
@@ -203,6 +204,11 @@ fn worn(f: &Facts<'_>) -> Option<MovePlan> {
 fn vain(f: &Facts<'_>, tier: Tier, t: &TableEntry) -> u64 {
     let deletes = if tier.lower().is_none() { t.tombstones + t.range_tombstones } else { 0 };
     if t.highest <= f.floor { t.hidden + deletes } else { 0 }
+}
+
+/// How many bytes of `t` go if it is written anew where it is, although some of it may be newer than a pin that is left.
+fn released(f: &Facts<'_>, t: &TableEntry) -> u64 {
+    f.released.get(&t.file).copied().unwrap_or(0)
 }
 
 /// The table `t` of a run written anew: a move into its tier with nothing from above.
@@ -357,7 +363,7 @@ mod tests {
     }
 
     fn plan_with(now_ms: u64, tables: Tables, accessed: &[(u64, u64)], puts: Puts) -> Option<Plan> {
-        plan_of(now_ms, tables, accessed, puts, &[])
+        plan_of(now_ms, tables, accessed, puts, &[], &[])
     }
 
     fn plan_of(
@@ -366,6 +372,7 @@ mod tests {
         accessed: &[(u64, u64)],
         puts: Puts,
         apart: &[u64],
+        released: &[(u64, u64)],
     ) -> Option<Plan> {
         let accessed: BTreeMap<_, _> = accessed.iter().map(|&(n, ms)| (FileUid::from_raw(n), ms)).collect();
         next(&Facts {
@@ -381,6 +388,7 @@ mod tests {
             floor: Lsn::from_raw(10),
             wanted: &[],
             puts,
+            released: &released.iter().map(|&(n, bytes)| (FileUid::from_raw(n), bytes)).collect(),
         })
     }
 
@@ -498,11 +506,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_held_for_pins_that_are_gone_goes_although_a_younger_one_is_there() {
+        let mut t = entry(1, "a", "c", 5, 100);
+        t.highest = Lsn::from_raw(11);
+        let of = |tables: Tables, puts, released| plan_of(0, tables, &[], puts, &[], &[(1, released)]);
+        let warm = || Tables { warm: vec![t.clone()], ..Tables::default() };
+        let hot = || Tables { hot: vec![t.clone()], ..Tables::default() };
+        let wait = Puts::Wait { since: Lsn::from_raw(11) };
+        assert_eq!(moves(of(warm(), Puts::Fit, 25)).2, [1]);
+        assert_eq!(of(warm(), Puts::Fit, 24), None, "not worth it");
+        assert_eq!(moves(of(warm(), wait, 1)).2, [1]);
+        assert_eq!(moves(of(hot(), wait, 1)).1, [1]);
+        assert_eq!((of(hot(), wait, 0), of(hot(), Puts::Fit, 100)), (None, None));
+    }
+
+    #[test]
     fn hot_tables_that_no_merge_makes_fewer_are_left_apart() {
         let hot: Vec<_> = (1..=5).map(|n| entry(n, "a", "z", 1, 10 * n)).collect();
         let of = |apart: &[u64]| {
             let tables = Tables { hot: hot.clone(), ..Tables::default() };
-            match plan_of(0, tables, &[], Puts::Fit, apart) {
+            match plan_of(0, tables, &[], Puts::Fit, apart, &[]) {
                 Some(Plan::Merge(plan)) => plan.inputs.iter().map(|f| f.raw()).collect::<Vec<_>>(),
                 _ => Vec::new(),
             }

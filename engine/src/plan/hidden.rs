@@ -89,6 +89,22 @@ pub fn waits(f: &Facts<'_>) -> Option<Lsn> {
     lowest
 }
 
+/// Tables that would go if no pin were below `durable`, and do not at the floor of now.
+#[must_use]
+pub fn held(f: &Facts<'_>, durable: Lsn) -> Vec<(Tier, FileUid)> {
+    let mut held = Vec::new();
+    if f.floor < durable {
+        each(f, |tier, t, above, _| {
+            // Only what some pin may see of it counts as held back.
+            if t.entries > 0 && t.highest >= f.floor && hidden(f, t, above, durable) == Hidden::Wholly {
+                held.push((tier, t.file));
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    held
+}
+
 /// Every table, with those above it that have range tombstones and those below it; of both, of sorted runs, only what
 /// meets it. No table if none has range tombstones.
 fn each<'a>(
@@ -232,6 +248,7 @@ mod tests {
             floor: Lsn::from_raw(floor),
             wanted: &[],
             puts: Puts::Fit,
+            released: &BTreeMap::new(),
         })
     }
 
@@ -253,6 +270,16 @@ mod tests {
         assert_eq!(goes(30), [1, 6, 7]);
         let waits = |floor| with(tables.clone(), &known, floor, waits).map(Lsn::raw);
         assert_eq!([waits(19), waits(21), waits(22), waits(30)], [Some(20), Some(22), Some(30), None]);
+        let held = |floor, durable| {
+            let held = with(tables.clone(), &known, floor, |f| held(f, Lsn::from_raw(durable)));
+            held.iter().map(|(_, file)| file.raw()).collect::<Vec<_>>()
+        };
+        assert_eq!((held(4, 30), held(4, 25)), (vec![1, 6, 7], vec![1, 6]));
+        assert_eq!(
+            (held(6, 30), held(30, 30)),
+            (vec![1, 6], vec![]),
+            "a pin above all of a table sees nothing"
+        );
     }
 
     #[test]

@@ -125,6 +125,8 @@ pub struct Facts<'a> {
     /// Entries read repeatedly.
     pub wanted: &'a [promote::Wanted],
     pub puts: capacity::Puts,
+    /// Bytes of versions in tables that were kept for pins alone, all of which are gone.
+    pub released: &'a BTreeMap<FileUid, u64>,
 }
 
 /// What to do.

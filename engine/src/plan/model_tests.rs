@@ -300,6 +300,7 @@ impl World {
             apart: &self.apart,
             extents: &extents,
             looked: &BTreeSet::new(),
+            released: &BTreeMap::new(),
             memory: match self.bug {
                 Bug::PromotionOverMemory => Amount::default(),
                 _ => self.memory.amount(),

@@ -69,6 +69,7 @@ pub(super) async fn change(
         let mut layers = space.layers.write();
         layers.show(&current.manifest.version.tables);
         install(&mut core, &mut layers);
+        layers.note_held();
         layers.note_log(&space.context.budget, core.line.bytes_since_rotation());
         (current.manifest.version.clone(), core.made.is_some())
     };
@@ -93,19 +94,24 @@ pub(super) async fn change_tables(
 ) -> Result<(), Refused> {
     // From here on the switch alone decides what becomes of the files: should this future be dropped, a manifest may
     // name them already. What none names is swept.
-    let kept: Vec<_> = written.into_iter().map(|w| (w.dir().clone(), w.keep())).collect();
-    let opened: Vec<_> = kept.iter().map(|(_, (entry, table))| (entry.file, table.clone())).collect();
+    let (mut names, mut opened) = (Vec::new(), Vec::new());
+    for written in written {
+        let dir = written.dir().clone();
+        let (entry, table, held) = written.keep();
+        opened.push((entry.file, table, held));
+        names.push((dir, entry.file_name()));
+    }
     let install = |core: &mut Core, layers: &mut Layers| {
         install(core, layers);
-        let adopt = |(file, table)| {
-            layers.under.tables.adopt(file, table, space.context.descriptors.take(1));
+        let adopt = |(file, table, held)| {
+            layers.under.tables.adopt(file, table, space.context.descriptors.take(1), held);
         };
         opened.into_iter().for_each(adopt);
     };
     let changed = change(space, Takes::Reserve, plan, install).await;
     if let Err(Refused::Fenced | Refused::Full | Refused::NotWritten(_)) = changed {
-        for (dir, (entry, _)) in kept {
-            let _ = dir.remove(&entry.file_name()).await;
+        for (dir, name) in names {
+            let _ = dir.remove(&name).await;
         }
     }
     changed

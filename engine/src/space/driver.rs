@@ -154,6 +154,7 @@ async fn drive(space: Arc<Incarnation>) {
             Event::Work => {}
             Event::Done => {
                 space.answer_relief();
+                space.expire_pins();
                 space.watch_pins();
                 space.context.descriptors.may_rest();
                 return;

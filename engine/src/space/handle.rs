@@ -2,6 +2,7 @@
 use super::admission::{Admission, Attempt};
 use super::incarnation::{Incarnation, Phase};
 use super::layers::Look;
+use super::pins::PinOwner;
 use super::scan::{Scan, Snapshot};
 use super::ticket::{Commit, Reached};
 use crate::batch::{Batch, Operations, PutOptions, WriteOptions, bounds_of, check_key};
@@ -266,25 +267,30 @@ impl Space {
     /// A view of now that never changes.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::pin(&self.incarnation, |layers| self.incarnation.read_lsn(layers))
+        self.view(PinOwner::Snapshot)
+    }
+
+    /// A view of now.
+    fn view(&self, owner: PinOwner) -> Snapshot {
+        Snapshot::pin(&self.incarnation, owner, |layers| self.incarnation.read_lsn(layers))
     }
 
     /// A view of what is certain to survive a power cut, that never changes.
     #[must_use]
     pub fn durable_snapshot(&self) -> Snapshot {
         // The watermark is read under the memtable's lock: collection up to a later one has to wait for it.
-        Snapshot::pin(&self.incarnation, |layers| layers.active.durable())
+        Snapshot::pin(&self.incarnation, PinOwner::DurableSnapshot, |layers| layers.active.durable())
     }
 
     /// The entries within `range` as of now, in `direction`.
     pub fn scan<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>, direction: Direction) -> Scan {
-        Scan::new(self.snapshot(), range, direction)
+        Scan::new(self.view(PinOwner::Scan), range, direction)
     }
 
     /// The entries whose key begins with `prefix`, as of now, in `direction`.
     #[must_use]
     pub fn scan_prefix(&self, prefix: impl AsRef<[u8]>, direction: Direction) -> Scan {
-        Scan::prefix(self.snapshot(), prefix.as_ref(), direction)
+        Scan::prefix(self.view(PinOwner::Scan), prefix.as_ref(), direction)
     }
 
     /// Waits until every commit ordered so far has reached `durability`.

@@ -7,7 +7,8 @@ use super::change::change;
 use super::incarnation::{Core, Incarnation};
 use super::jobs::Failure;
 use super::layers::{Layers, Under};
-use crate::ids::Lsn;
+use crate::ids::{FileUid, Lsn};
+use crate::manifest::{TableEntry, Tier};
 use crate::plan::hidden::FreePlan;
 use crate::reserve::Takes;
 use crate::sync::Ordering;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 pub(crate) struct Hides {
     /// Bytes of files.
     bytes: u64,
-    /// So many range deletes had come to be seen by every reader, over these tables.
-    at: Option<(u64, u64)>,
+    /// So many range deletes had come to be seen by every reader, over these tables; and under pins, what was written.
+    at: Option<(u64, u64, Lsn)>,
 }
 
 impl Hides {
@@ -37,20 +38,35 @@ impl Incarnation {
         }
         let layers = self.layers.read();
         let (active, under) = (&layers.active, &layers.under);
-        let at = Some((active.settled(), under.generation));
+        let (floor, durable) = (active.floor(), active.durable());
+        let written = if floor < durable { active.last() } else { Lsn::ZERO };
+        let at = Some((active.settled(), under.generation, written));
         if core.hides.at == at {
             return;
         }
-        let floor = active.floor();
-        let is_hidden = |t: &&crate::manifest::TableEntry| {
-            active.hides_all(&t.range, floor).is_some_and(|since| since > t.highest)
-        };
-        let tables = core.current.manifest.version.tables.iter().map(|(_, t)| t);
-        let bytes = match active.spans().is_empty() {
-            true => 0,
-            false => tables.filter(is_hidden).map(|t| t.len).sum(),
-        };
+        let is_hidden =
+            |t: &TableEntry, floor| active.hides_all(&t.range, floor).is_some_and(|since| since > t.highest);
+        let tables = || core.current.manifest.version.tables.iter();
+        let (mut bytes, mut held) = (0, Vec::new());
+        if !active.spans().is_empty() {
+            bytes = tables().filter(|(_, t)| is_hidden(t, floor)).map(|(_, t)| t.len).sum();
+            if floor < durable {
+                let is_held = |t: &TableEntry| t.entries > 0 && t.highest >= floor && is_hidden(t, durable);
+                held.extend(tables().filter(|(_, t)| is_held(t)).map(|(tier, t)| (tier, t.file)));
+            }
+        }
+        drop(layers);
         core.hides = Hides { bytes, at };
+        self.note_hidden(&held);
+    }
+
+    /// Range deletes hide these tables from everybody but pins.
+    pub(super) fn note_hidden(&self, tables: &[(Tier, FileUid)]) {
+        if !tables.is_empty() {
+            let mut layers = self.layers.write();
+            tables.iter().for_each(|&(tier, file)| layers.under.tables.note_hidden(tier, file));
+            layers.note_held();
+        }
     }
 
     /// Has the drop of a snapshot look again once the floor is at `at`. Whether it is there already: the caller holds the
@@ -62,7 +78,8 @@ impl Incarnation {
         at.is_some_and(|at| floor >= at)
     }
 
-    /// A snapshot was dropped, and the floor is here now; `settles` if range deletes in memory came to be seen by all.
+    /// A snapshot was dropped, and the floor is here now; `settles` if range deletes in memory came to be seen by all, or else tables have
+    /// something that nobody needs any more.
     pub(super) fn released(self: &Arc<Self>, floor: Lsn, settles: bool) {
         if settles || floor.raw() >= self.frees_at.load(Ordering::Acquire) {
             self.frees_at.store(u64::MAX, Ordering::Release);

@@ -87,9 +87,10 @@ impl Incarnation {
             // The end of a flush asks again.
             return None;
         }
-        let (floor, live, memory) = {
+        let (floor, durable, live, memory, released) = {
             let layers = self.layers.read();
-            (layers.active.floor(), layers.under.tables.clone(), layers.holds())
+            let (floor, durable) = (layers.active.floor(), layers.active.durable());
+            (floor, durable, layers.under.tables.clone(), layers.holds(), layers.released())
         };
         if std::mem::replace(&mut core.barren_at, floor) != floor {
             core.barren.clear();
@@ -111,8 +112,10 @@ impl Incarnation {
             memory,
             wanted: &wanted,
             puts: core.quota.puts(),
+            released: &released,
         };
         let next = plan::next(&facts);
+        self.note_hidden(&plan::hidden::held(&facts, durable));
         if next.is_none() && self.awaits_floor(plan::hidden::waits(&facts)) {
             // A snapshot was dropped meanwhile.
             return self.next_job(core);
@@ -197,6 +200,7 @@ pub(super) async fn work(space: Arc<Incarnation>, plan: Plan) {
     });
     space.consider(&mut core);
     drop(core);
+    space.expire_pins();
     wakers.into_iter().for_each(std::task::Waker::wake);
     space.wake_driver();
 }

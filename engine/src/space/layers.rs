@@ -7,6 +7,7 @@ use super::tables::LiveTables;
 use crate::budget::Budget;
 use crate::config::Amount;
 use crate::error::{Error, Result};
+use crate::held::Holders;
 use crate::ids::{Lsn, SegmentNo};
 use crate::key::Key;
 use crate::manifest::Tables;
@@ -22,6 +23,8 @@ pub(crate) struct Layers {
     pub(crate) under: Arc<Under>,
     /// Snapshots and scans; each that has not expired is pinned in the memtable.
     pub(super) pins: Pins,
+    /// Tables have something for pins alone that lie between these; nothing, without.
+    pub(super) held_between: Option<Holders>,
     /// What readers are told instead, once the space is being deleted.
     refused: Option<Error>,
     charge: Charge,
@@ -69,7 +72,15 @@ impl Layers {
     pub(crate) fn new(active: Memtable, tables: &Tables) -> Layers {
         let tables = Arc::new(LiveTables::of(tables, &LiveTables::default()));
         let under = Arc::new(Under { sealed: Vec::new(), tables, generation: 0 });
-        Layers { active, under, pins: Pins::default(), refused: None, charge: Charge::Engine, log_charged: 0 }
+        Layers {
+            active,
+            under,
+            pins: Pins::default(),
+            held_between: None,
+            refused: None,
+            charge: Charge::Engine,
+            log_charged: 0,
+        }
     }
 
     /// What a reader has to ask before it looks, under the same lock.
@@ -84,14 +95,14 @@ impl Layers {
 
     /// Memory went from `before` to `after` bytes.
     pub(crate) fn moved(&self, budget: &Budget, before: u64, after: u64) {
-        if self.charge == Charge::Engine {
+        if self.counts() {
             budget.moved(before, after);
         }
     }
 
     /// Brings up to date what its log takes of the engine's budget; `since_rotation` is what the active memtable keeps.
     pub(crate) fn note_log(&mut self, budget: &Budget, since_rotation: u64) {
-        if self.charge == Charge::Engine {
+        if self.counts() {
             let sealed = self.under.sealed.iter().map(|s| s.log_bytes).sum::<u64>();
             let before = std::mem::replace(&mut self.log_charged, sealed + since_rotation);
             budget.log_moved(before, self.log_charged);
@@ -101,6 +112,11 @@ impl Layers {
     /// What its log takes of the engine's budget.
     pub(crate) fn log_charged(&self) -> u64 {
         self.log_charged
+    }
+
+    /// Whether the opening goes on, and so its memory counts.
+    pub(crate) fn counts(&self) -> bool {
+        self.charge == Charge::Engine
     }
 
     /// The opening has ended: its memory no longer counts against the budget.

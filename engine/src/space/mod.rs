@@ -9,6 +9,7 @@ mod ending;
 mod flush;
 mod handle;
 mod heat;
+mod held_back;
 mod hidden;
 mod home;
 mod incarnation;
@@ -38,7 +39,7 @@ pub use handle::{Outcome, Space, SpaceState};
 pub use jobs::JobCounts;
 pub use salvage::Salvage;
 pub use scan::{Scan, Snapshot};
-pub use stats::{LogStats, MemoryStats, SpaceStats, TierStats};
+pub use stats::{LogStats, MemoryStats, PinStats, SpaceStats, TierStats};
 pub use ticket::Commit;
 
 pub(crate) use create::{create_space, purge_creating};

@@ -4,14 +4,16 @@
 //!   behind the oldest one pinned is durable. Before that nothing would come of it, so who reads a space that nobody
 //!   writes may take as long as it likes.
 //! - One pin more than `max-snapshots` has the oldest expire, whatever it holds back.
+//! - Where pins hold back more than `snapshot-bytes` (`held_back.rs`), the oldest of those that hold some of it expires,
+//!   until it is no more than that.
 //!
-//! The oldest always goes first, so one number says which have expired: all below it. An expired pin is no reader any
-//! more: the next flush, merge or collection counts without it, and what it saw may go. So whoever reads by a pin asks
+//! So the oldest goes first, unless it does no harm. An expired pin is no reader any more: the next flush, merge or collection counts without it, and what it saw may go. So whoever reads by a pin asks
 //! under the lock under which it looks into memory, and again after it has awaited anything. What it got by then is right,
 //! tables stay readable for those who came before, but nothing more may follow; so it hands out nothing.
 //!
 //! No clock is asked but by those at work anyway: readers by pins, and the driver at its ticks. A space without a driver has
 //! a timer only while pins hold something back there, for the oldest of them.
+use super::held_back::HeldBack;
 use super::incarnation::{Driver, Incarnation};
 use super::layers::Layers;
 use crate::config::TierOptions;
@@ -28,6 +30,27 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// What a pin is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PinOwner {
+    Snapshot,
+    DurableSnapshot,
+    /// One that was not made from a snapshot: a scan that was is another holder of that one's view.
+    Scan,
+}
+
+impl PinOwner {
+    pub(super) const ALL: [PinOwner; 3] = [PinOwner::Snapshot, PinOwner::DurableSnapshot, PinOwner::Scan];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            PinOwner::Snapshot => "snapshot",
+            PinOwner::DurableSnapshot => "durable-snapshot",
+            PinOwner::Scan => "scan",
+        }
+    }
+}
+
 /// A view of one moment. What it shows is kept until it is dropped or expires.
 #[derive(Debug)]
 pub(super) struct Pin {
@@ -40,11 +63,9 @@ pub(super) struct Pin {
 /// The pins of an opening, by age.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
-    /// Those that have expired stay until they are dropped, so that they can be told why.
     held: BTreeMap<u64, Held>,
-    /// Those below have expired.
-    live_from: u64,
-    live: usize,
+    /// Those that have expired stay here until they are dropped, so that they can be told why.
+    gone: BTreeMap<u64, (Held, Expiry)>,
     expired: u64,
     next: u64,
     /// Dropped when the timer of an idle space is not needed any more.
@@ -54,10 +75,10 @@ pub(crate) struct Pins {
 #[derive(Debug)]
 struct Held {
     lsn: Lsn,
+    owner: PinOwner,
     since: Duration,
     /// A snapshot, and the scans made from it.
     holders: usize,
-    expired: Option<Expiry>,
 }
 
 /// When and why one expired.
@@ -72,12 +93,13 @@ struct Expiry {
 enum Beyond {
     AgeMs(u64),
     Count(u64),
+    Bytes { most: u64, held: u64 },
 }
 
 /// What readers by pins ask without a lock.
 #[derive(Debug)]
 pub(super) struct Lives {
-    /// Pins below have expired.
+    /// No pin from this number on has expired.
     expired_below: AtomicU64,
     /// Before this time, in microseconds of the environment's clock, none reaches the age at which it may expire.
     due_us: AtomicU64,
@@ -101,7 +123,7 @@ fn micros(at: Option<Duration>) -> u64 {
 impl Pins {
     /// How many there are that have not expired.
     pub(super) fn live(&self) -> usize {
-        self.live
+        self.held.len()
     }
 
     /// How many have expired.
@@ -111,44 +133,86 @@ impl Pins {
 
     /// Since when the oldest is held that has not expired.
     pub(super) fn oldest(&self) -> Option<Duration> {
-        self.held.range(self.live_from..).next().map(|(_, held)| held.since)
+        self.held.first_key_value().map(|(_, held)| held.since)
+    }
+
+    /// Those of `owner` that have not expired: how many, and since when the oldest is held.
+    pub(super) fn of(&self, owner: PinOwner) -> (usize, Option<Duration>) {
+        let mut all = self.held.values().filter(|held| held.owner == owner);
+        let oldest = all.next().map(|held| held.since);
+        (usize::from(oldest.is_some()) + all.count(), oldest)
+    }
+
+    /// What kind of pin there is at each LSN; of several, the oldest.
+    pub(super) fn owners(&self) -> BTreeMap<Lsn, PinOwner> {
+        self.held.values().rev().map(|held| (held.lsn, held.owner)).collect()
+    }
+
+    fn holder(&mut self, number: u64) -> &mut Held {
+        let held = self.held.get_mut(&number).or_else(|| Some(&mut self.gone.get_mut(&number)?.0));
+        held.expect("who asks for a pin holds it")
     }
 }
 
 impl Layers {
-    fn pin(&mut self, lsn: Lsn, since: Duration) -> u64 {
+    fn pin(&mut self, lsn: Lsn, owner: PinOwner, since: Duration) -> u64 {
         self.active.pin(lsn);
         let pins = &mut self.pins;
         let number = pins.next;
-        pins.held.insert(number, Held { lsn, since, holders: 1, expired: None });
-        pins.live += 1;
+        pins.held.insert(number, Held { lsn, owner, since, holders: 1 });
         pins.next += 1;
         number
     }
 
     /// One holder less. The last one releases what is pinned, unless that has expired: then it was released already.
     fn unpin(&mut self, number: u64) {
-        let held = self.pins.held.get_mut(&number).expect("who lets go of a pin holds it");
+        let held = self.pins.holder(number);
         held.holders -= 1;
         if held.holders > 0 {
             return;
         }
-        let held = self.pins.held.remove(&number).expect("just seen");
-        if held.expired.is_none() {
-            self.pins.live -= 1;
-            self.active.unpin(held.lsn);
-        } else if mutants::on("expired-snapshot-released-again") && self.active.pinned().contains(&held.lsn) {
-            self.active.unpin(held.lsn);
+        let lsn = held.lsn;
+        let has_expired = self.pins.gone.remove(&number).is_some();
+        if self.pins.held.remove(&number).is_some() {
+            self.active.unpin(lsn);
+        } else if has_expired
+            && mutants::on("expired-snapshot-released-again")
+            && self.active.pinned().contains(&lsn)
+        {
+            self.active.unpin(lsn);
         }
     }
 
-    /// The limit that the oldest pin is beyond, if it is to expire.
-    fn is_beyond(&self, limits: &TierOptions, now: Duration) -> Option<Beyond> {
-        if limits.max_snapshots > 0 && self.pins.live as u64 > limits.max_snapshots {
-            return Some(Beyond::Count(limits.max_snapshots));
+    /// The pin that is to expire next, and the limit that it is beyond. `back` is what they hold back, once that was asked for.
+    fn is_beyond(
+        &self,
+        limits: &TierOptions,
+        now: Duration,
+        back: &mut Option<HeldBack>,
+    ) -> Option<(u64, Beyond)> {
+        let (&oldest, held) = self.pins.held.first_key_value()?;
+        if limits.max_snapshots > 0 && self.pins.live() as u64 > limits.max_snapshots {
+            return Some((oldest, Beyond::Count(limits.max_snapshots)));
         }
-        let is_due = due(limits, self.pins.oldest()?).is_some_and(|due| now >= due);
-        (is_due && self.are_held_back()).then_some(Beyond::AgeMs(limits.snapshot_age_ms))
+        if !self.are_held_back() {
+            return None;
+        }
+        if due(limits, held.since).is_some_and(|due| now >= due) {
+            return Some((oldest, Beyond::AgeMs(limits.snapshot_age_ms)));
+        }
+        if limits.snapshot_bytes == 0 {
+            return None;
+        }
+        let back = back.get_or_insert_with(|| self.held_back());
+        back.refresh(self);
+        let (most, held) = (limits.snapshot_bytes, back.bytes());
+        if held <= most {
+            return None;
+        }
+        let mut holders = self.pins.held.iter().filter(|(_, held)| back.is_held_by(held.lsn));
+        let next = if mutants::on("newest-pin-expires-first") { holders.next_back() } else { holders.next() };
+        let (&number, _) = next.expect("what is held back has a holder");
+        Some((number, Beyond::Bytes { most, held }))
     }
 
     /// Whether pins hold something back: who does not read by one reads at the durable watermark or above.
@@ -156,28 +220,29 @@ impl Layers {
         self.active.floor() < self.active.durable()
     }
 
-    fn expire_oldest(&mut self, now: Duration, beyond: Beyond) {
-        let pins = &mut self.pins;
-        let (number, held) = pins.held.range_mut(pins.live_from..).next().expect("one is live");
-        held.expired = Some(Expiry { age: now.saturating_sub(held.since), beyond });
-        let lsn = held.lsn;
-        pins.live_from = number + 1;
-        pins.live -= 1;
-        pins.expired += 1;
+    fn expire(&mut self, number: u64, now: Duration, beyond: Beyond) {
+        let held = self.pins.held.remove(&number).expect("only who is there expires");
+        let (lsn, age) = (held.lsn, now.saturating_sub(held.since));
+        self.pins.gone.insert(number, (held, Expiry { age, beyond }));
+        self.pins.expired += 1;
         self.active.unpin(lsn);
     }
 }
 
 impl Pin {
     /// Pins what a read at `at` sees. The caller knows that nothing visible there was collected yet.
-    pub(super) fn take(incarnation: &Arc<Incarnation>, at: impl FnOnce(&Layers) -> Lsn) -> Pin {
+    pub(super) fn take(
+        incarnation: &Arc<Incarnation>,
+        owner: PinOwner,
+        at: impl FnOnce(&Layers) -> Lsn,
+    ) -> Pin {
         let tiers = incarnation.tiers();
         let limits = tiers.get();
         let mut layers = incarnation.layers.write();
         let (lsn, since) = (at(&layers), incarnation.context.env.now());
-        let number = layers.pin(lsn, since);
+        let number = layers.pin(lsn, owner, since);
         incarnation.lives.due_us.fetch_min(micros(due(limits, since)), Ordering::Relaxed);
-        let too_many = limits.max_snapshots > 0 && layers.pins.live as u64 > limits.max_snapshots;
+        let too_many = limits.max_snapshots > 0 && layers.pins.live() as u64 > limits.max_snapshots;
         drop(layers);
         let pin = Pin { incarnation: incarnation.clone(), lsn, number };
         if too_many {
@@ -189,25 +254,25 @@ impl Pin {
     /// Another holder of the same view, which is as old as this one.
     pub(super) fn share(&self) -> Pin {
         let mut layers = self.incarnation.layers.write();
-        layers.pins.held.get_mut(&self.number).expect("this one holds it").holders += 1;
+        layers.pins.holder(self.number).holders += 1;
         drop(layers);
         Pin { incarnation: self.incarnation.clone(), lsn: self.lsn, number: self.number }
     }
 
-    fn has_expired(&self) -> bool {
-        let expired = self.incarnation.lives.expired_below.load(Ordering::Acquire) > self.number;
-        expired && !mutants::on("expired-snapshot-still-serves")
+    fn may_have_expired(&self) -> bool {
+        let may = self.incarnation.lives.expired_below.load(Ordering::Acquire) > self.number;
+        may && !mutants::on("expired-snapshot-still-serves")
     }
 
     /// What a reader has to ask before it looks, under the same lock.
     pub(super) fn serve(&self, layers: &Layers) -> Result<()> {
         layers.serve()?;
-        if self.has_expired() { Err(self.told(layers)) } else { Ok(()) }
+        if self.may_have_expired() { self.told(layers) } else { Ok(()) }
     }
 
     /// What a reader has to ask after it has awaited something, and before it hands anything out.
     pub(super) fn still_serves(&self) -> Result<()> {
-        if self.has_expired() { Err(self.told(&self.incarnation.layers.read())) } else { Ok(()) }
+        if self.may_have_expired() { self.told(&self.incarnation.layers.read()) } else { Ok(()) }
     }
 
     /// What a reader does when it begins: has pins expire whose time has come, as its own may.
@@ -218,9 +283,9 @@ impl Pin {
         }
     }
 
-    fn told(&self, layers: &Layers) -> Error {
-        let held = layers.pins.held.get(&self.number).expect("this one holds it");
-        let Expiry { age, beyond } = held.expired.expect("it has expired");
+    /// Why it has expired, if it has.
+    fn told(&self, layers: &Layers) -> Result<()> {
+        let Some((_, Expiry { age, beyond })) = layers.pins.gone.get(&self.number) else { return Ok(()) };
         let (lsn, age) = (self.lsn, age.as_millis());
         let (why, most, next) = match beyond {
             Beyond::AgeMs(most) => (
@@ -233,17 +298,27 @@ impl Pin {
                 format!("at most {most} snapshots and scans at once, as tiers.max-snapshots says"),
                 "Take a new one and begin anew; drop those that are not needed any more.",
             ),
+            Beyond::Bytes { most, held } => (
+                format!(
+                    "it was {age} ms old, the oldest of those that held back {held} bytes of what was overwritten or \
+                     deleted since"
+                ),
+                format!("at most {most} bytes of keys and values, as tiers.snapshot-bytes says"),
+                "Take a new one and begin anew; drop those that are not needed any more, or allow more bytes.",
+            ),
         };
-        Error::rejected(Rejected::SnapshotExpired, format!("the snapshot of commit {lsn} has expired: {why}"))
-            .in_space(&self.incarnation.id)
-            .expected(most)
-            .advice(next)
+        let what = format!("the snapshot of commit {lsn} has expired: {why}");
+        let told = Error::rejected(Rejected::SnapshotExpired, what).in_space(&self.incarnation.id);
+        Err(told.expected(most).advice(next))
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.incarnation.release(|layers| layers.unpin(self.number));
+        self.incarnation.release(|layers| {
+            layers.unpin(self.number);
+            layers.may_release(self.lsn)
+        });
     }
 }
 
@@ -258,30 +333,35 @@ impl Incarnation {
         };
         {
             let layers = self.layers.read();
-            if layers.is_beyond(limits, now).is_none() {
+            if layers.is_beyond(limits, now, &mut None).is_none() {
                 note_due(&layers);
                 return;
             }
         }
         let mut expired = 0;
         self.release(|layers| {
-            while let Some(beyond) = layers.is_beyond(limits, now) {
-                layers.expire_oldest(now, beyond);
+            let (mut back, mut frees) = (None, false);
+            while let Some((number, beyond)) = layers.is_beyond(limits, now, &mut back) {
+                let lsn = layers.pins.holder(number).lsn;
+                layers.expire(number, now, beyond);
+                self.lives.expired_below.fetch_max(number + 1, Ordering::Release);
+                frees |= layers.may_release(lsn);
                 expired += 1;
             }
-            self.lives.expired_below.store(layers.pins.live_from, Ordering::Release);
             note_due(layers);
+            frees
         });
         tracing::info!(space = %self.id, expired, "snapshots have expired");
     }
 
-    /// Has `release` let go of pins, and sees to what comes of it.
-    fn release(self: &Arc<Self>, release: impl FnOnce(&mut Layers)) {
+    /// Has `release` let go of pins, and sees to what comes of it. It says whether tables may have something that nobody
+    /// needs any more.
+    fn release(self: &Arc<Self>, release: impl FnOnce(&mut Layers) -> bool) {
         let mut layers = self.layers.write();
         let (before, settled) = (layers.active.bytes(), layers.active.settled());
-        release(&mut layers);
+        let frees = release(&mut layers);
         layers.moved(&self.context.budget, before, layers.active.bytes());
-        let settles = layers.active.settled() != settled && !layers.under.tables.is_empty();
+        let settles = layers.active.settled() != settled && !layers.under.tables.is_empty() || frees;
         let floor = layers.active.floor();
         let alarm = if layers.are_held_back() { None } else { layers.pins.alarm.take() };
         drop(layers);

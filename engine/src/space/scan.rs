@@ -1,7 +1,7 @@
 //! Snapshots, and ordered scans over them.
 use super::incarnation::Incarnation;
 use super::layers::{Layers, Look};
-use super::pins::Pin;
+use super::pins::{Pin, PinOwner};
 use super::walk::{Stop, Walk, Wanted};
 use crate::batch::check_key;
 use crate::cache::Use;
@@ -20,7 +20,8 @@ const CHUNK_MAX: usize = 128;
 
 /// A view of a space that never changes, also across a fence. What it sees is kept, in memory or in tables, until it is
 /// dropped or expires: it does once it is older than [`crate::TierOptions::snapshot_age_ms`] and holds something back, or
-/// is the oldest of more than [`crate::TierOptions::max_snapshots`]. From then on every read of it, and of scans made from
+/// is the oldest of more than [`crate::TierOptions::max_snapshots`], or of those that hold back more than
+/// [`crate::TierOptions::snapshot_bytes`]. From then on every read of it, and of scans made from
 /// it, is answered with `Rejected(SnapshotExpired)`. Once its opening has ended, as by a reopen, a read of tables may be answered with `Closed`; once its space was
 /// deleted reads are answered with `Rejected(Deleted)`, whatever was created under the same id since.
 #[derive(Debug)]
@@ -30,8 +31,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Pins what a read at `lsn` sees. The caller knows that nothing visible there was collected yet.
-    pub(crate) fn pin(incarnation: &Arc<Incarnation>, at: impl FnOnce(&Layers) -> Lsn) -> Snapshot {
-        Snapshot { pin: Pin::take(incarnation, at) }
+    pub(crate) fn pin(
+        incarnation: &Arc<Incarnation>,
+        owner: PinOwner,
+        at: impl FnOnce(&Layers) -> Lsn,
+    ) -> Snapshot {
+        Snapshot { pin: Pin::take(incarnation, owner, at) }
     }
 
     /// The last commit that it sees.

@@ -1,6 +1,7 @@
 //! What a space consists of, in numbers, at one moment.
 use super::handle::Space;
 use super::jobs::JobCounts;
+use super::pins::PinOwner;
 use crate::cache::Usage;
 use crate::config::Amount;
 use crate::ids::Lsn;
@@ -8,6 +9,7 @@ use crate::manifest::{TableEntry, Tier};
 use crate::plan::capacity::{Pressure, capacity, pressure_of};
 use crate::recovery::lsn_text;
 use serde::Serialize;
+use std::time::Duration;
 
 /// What a space consists of. Numbers are counted from what there is; none of them is kept beside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,14 +26,28 @@ pub struct SpaceStats {
     pub cache: Usage,
     /// What was done since this opening began.
     pub jobs: JobCounts,
-    /// Snapshots and scans that may hold versions back; one and those made from it are one.
-    pub snapshots: usize,
-    /// How old the oldest of them is, in milliseconds; 0 without any.
-    pub oldest_snapshot_ms: u64,
+    /// What may hold versions back, by kind: `snapshot`, `durable-snapshot` and `scan`. A snapshot and the scans made from
+    /// it are one.
+    pub pins: Vec<PinStats>,
+    /// Most bytes that they may hold back together; 0 is no such limit.
+    pub snapshot_bytes: u64,
     /// Those that have expired since this opening began.
     pub snapshots_expired: u64,
     /// Why flushes, merges or moves do not go on, if the last one failed.
     pub failed: Option<String>,
+}
+
+/// Pins of one kind, that have not expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PinStats {
+    pub owner: &'static str,
+    pub count: usize,
+    /// How old the oldest of them is, in milliseconds; 0 without any.
+    pub oldest_ms: u64,
+    /// Bytes of keys and values that are there for pins alone: overwritten or deleted since. What several pins see counts
+    /// once, for the one that shows the earliest moment; what no job has looked at yet does not.
+    pub held_bytes: u64,
 }
 
 /// One tier.
@@ -128,8 +144,18 @@ impl Space {
             flushed: version.flushed,
         };
         let failed = core.flush_failed.as_ref().or(core.jobs.failed.as_ref());
-        let age = layers.pins.oldest().map(|since| space.context.env.now().saturating_sub(since));
-        let age_ms = age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let (pins, now) = (&layers.pins, space.context.env.now());
+        let held = layers.held_back().by_owner(&pins.owners());
+        let pins_of = |owner: PinOwner| {
+            let (count, oldest) = pins.of(owner);
+            let age = oldest.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+            PinStats {
+                owner: owner.name(),
+                count,
+                oldest_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+                held_bytes: held.get(&owner).copied().unwrap_or(0),
+            }
+        };
         SpaceStats {
             holds: tiers.iter().fold(memory.holds, |sum, t| sum.plus(t.holds)),
             quota_bytes: o.quota_bytes,
@@ -138,9 +164,9 @@ impl Space {
             log,
             cache: space.cache.usage(),
             jobs: core.jobs.done,
-            snapshots: layers.pins.live(),
-            oldest_snapshot_ms: age_ms,
-            snapshots_expired: layers.pins.expired(),
+            pins: PinOwner::ALL.into_iter().map(pins_of).collect(),
+            snapshot_bytes: o.snapshot_bytes,
+            snapshots_expired: pins.expired(),
             failed: failed.map(|(error, _)| error.to_string()),
         }
     }

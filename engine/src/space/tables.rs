@@ -3,11 +3,12 @@ use super::home::Home;
 use crate::cache::{Partition, Use};
 use crate::descriptors::Held;
 use crate::env::Env;
+use crate::held::{HeldInTable, Holders};
 use crate::ids::{FileUid, Lsn, Priority};
 use crate::manifest::{TableEntry, Tables, Tier, parse_table_file_name};
 use crate::memtable::Value;
 use crate::mutants;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, OnceLock, Ordering};
 use crate::table::{Extent, Found, Keep, Loaded, Lookup, Need, Slot, Step};
 use crate::work::Failure;
 use crate::work::table::{OpenTable, open, read_piece, read_value};
@@ -72,6 +73,10 @@ struct LiveFile {
     opened: OnceCell<Opened>,
     /// When it was last read, as far as this opening knows; 0 is never. Wall time in milliseconds since the Unix epoch.
     accessed_ms: AtomicU64,
+    /// What of it was kept for pins alone when it was written in this opening.
+    held: OnceLock<Arc<HeldInTable>>,
+    /// Range deletes hide all of it from everybody but pins.
+    is_hidden: AtomicBool,
 }
 
 /// An open table, and what it takes of the budget.
@@ -124,6 +129,19 @@ impl LiveTable {
         }
     }
 
+    /// What of it is there for the sake of those alone who hold it back, be they there or gone.
+    fn held(&self) -> impl Iterator<Item = (Holders, u64)> {
+        let hidden = self.file.is_hidden.load(Ordering::Relaxed);
+        let (all, some) = match hidden {
+            true => (
+                Some((Holders { oldest: self.entry.lowest, newest: self.entry.highest }, self.entry.bytes)),
+                None,
+            ),
+            false => (None, self.file.held.get().map(|held| held.from(self.entry.range.lower()))),
+        };
+        all.into_iter().chain(some.into_iter().flatten())
+    }
+
     fn accessed_ms(&self) -> Option<u64> {
         Some(self.file.accessed_ms.load(Ordering::Relaxed)).filter(|&at| at > 0)
     }
@@ -172,7 +190,9 @@ impl LiveTables {
     pub(crate) fn closed(&self) -> LiveTables {
         let closed = |live: &Arc<LiveTable>| {
             let accessed_ms = AtomicU64::new(live.file.accessed_ms.load(Ordering::Relaxed));
-            let file = Arc::new(LiveFile { opened: OnceCell::new(), accessed_ms });
+            let is_hidden = AtomicBool::new(live.file.is_hidden.load(Ordering::Relaxed));
+            let held = live.file.held.clone();
+            let file = Arc::new(LiveFile { opened: OnceCell::new(), accessed_ms, held, is_hidden });
             Arc::new(LiveTable { entry: live.entry.clone(), tier: live.tier, file })
         };
         let all = |run: &[Arc<LiveTable>]| run.iter().map(closed).collect();
@@ -188,11 +208,14 @@ impl LiveTables {
         hot == tables.hot && same(&self.warm, Tier::Warm) && same(&self.cold, Tier::Cold)
     }
 
-    /// Hands over a table that its writer has open.
-    pub(crate) fn adopt(&self, file: FileUid, table: OpenTable, held: Held) {
+    /// Hands over a table that its writer has open, and what of it is kept for pins alone.
+    pub(crate) fn adopt(&self, file: FileUid, table: OpenTable, held: Held, for_pins: HeldInTable) {
         if let Some(live) = self.iter().find(|t| t.entry.file == file) {
             // If a reader was faster, both are the same.
             let _ = live.file.opened.set(Opened { table, _held: Some(held) });
+            if !for_pins.is_empty() {
+                live.file.held.set(Arc::new(for_pins)).expect("a table is handed over once");
+            }
         }
     }
 
@@ -209,6 +232,18 @@ impl LiveTables {
     pub(crate) fn extents(&self) -> BTreeMap<FileUid, &Extent> {
         let deletes = self.iter().filter(|t| t.entry.range_tombstones > 0);
         deletes.filter_map(|t| Some((t.entry.file, t.opened()?.table.extent()))).collect()
+    }
+
+    /// What of them is there for the sake of those alone who hold it back, be they there or gone; by table.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (FileUid, Holders, u64)> {
+        self.iter().flat_map(|t| t.held().map(|(holders, bytes)| (t.entry.file, holders, bytes)))
+    }
+
+    /// Range deletes hide all of the table `file` of `tier`, but for pins.
+    pub(crate) fn note_hidden(&self, tier: Tier, file: FileUid) {
+        if let Some(live) = self.find_file(tier, file) {
+            live.file.is_hidden.store(true, Ordering::Relaxed);
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = &Arc<LiveTable>> {

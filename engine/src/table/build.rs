@@ -12,6 +12,7 @@ use super::filter::{self, KeyHash};
 use super::footer::{Counts, FOOTER, Footer};
 use super::index::{self, Child};
 use super::piece::{self, Handle, PieceKind, TableId};
+use crate::held::{HeldInTable, Holders};
 use crate::ids::Lsn;
 use crate::limits::{
     KEY_MAX, TABLE_BLOCK_TARGET_MAX, TABLE_EXTENT_TARGET, TABLE_FILTER_KEYS_MAX, TABLE_INLINE_MAX,
@@ -55,6 +56,8 @@ pub struct TableMeta {
     pub extent: Extent,
     /// Versions that are not the newest of their key in it.
     pub hidden: u64,
+    /// What of it is kept for pins alone.
+    pub held: HeldInTable,
 }
 
 /// Bytes of the file on their way out.
@@ -90,6 +93,7 @@ pub struct TableBuilder {
     extent_len: usize,
     counts: Counts,
     hidden: u64,
+    held: HeldInTable,
     lsns: Option<(Lsn, Lsn)>,
 }
 
@@ -125,10 +129,15 @@ impl TableBuilder {
             extent_len: 0,
             counts: Counts::default(),
             hidden: 0,
+            held: HeldInTable::default(),
             lsns: None,
         }
     }
 
+    /// Notes that a version of `key`, of so many bytes, goes into it for these pins alone.
+    pub fn hold(&mut self, key: &[u8], holders: Holders, bytes: u64) {
+        self.held.note(key, holders, bytes);
+    }
     /// Whether nothing was added: such a table is not worth a file.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -326,7 +335,8 @@ impl TableBuilder {
         };
         let (bytes, footer_crc) = footer.encode(self.id);
         self.out.bytes.extend_from_slice(&bytes);
-        let meta = TableMeta { id: self.id, footer, footer_crc, extent, hidden: self.hidden };
+        let held = std::mem::take(&mut self.held);
+        let meta = TableMeta { id: self.id, footer, footer_crc, extent, hidden: self.hidden, held };
         (self.take(), meta)
     }
 }

@@ -29,6 +29,7 @@
 //!
 //! The same holds for readers that come later: each is at some `r` from the watermark on, and of those the argument
 //! never used that they exist already.
+use crate::held::Holders;
 use crate::ids::Lsn;
 
 /// Who reads: the live snapshots and everyone from the durable watermark on.
@@ -54,6 +55,16 @@ impl Readers {
         let Some(below) = below else { return true };
         let snapshot = self.snapshots.get(self.snapshots.partition_point(|s| *s < from));
         from < below && below > self.durable || snapshot.is_some_and(|s| *s < below)
+    }
+
+    /// The snapshots that alone see the version `from` of a key, of which `newer` is the next newer one; `None` if others do
+    /// too, or nobody does.
+    #[must_use]
+    pub fn holders(&self, from: Lsn, newer: Option<Lsn>) -> Option<Holders> {
+        let newer = newer.filter(|newer| *newer <= self.durable)?;
+        let below = |lsn| self.snapshots.partition_point(|s| *s < lsn);
+        let within = self.snapshots.get(below(from)..below(newer))?;
+        Some(Holders { oldest: *within.first()?, newest: *within.last()? })
     }
 
     /// The lowest of them.
@@ -132,6 +143,21 @@ mod tests {
         assert!(readers.any_between(lsn(1), None));
         assert!(!readers.any_between(lsn(12), Some(lsn(12))), "no reader lies between a version and itself");
         assert_eq!(readers.lowest(), lsn(3));
+    }
+
+    #[test]
+    fn snapshots_alone_hold_what_the_watermark_does_not_see() {
+        let readers = Readers::new(vec![lsn(3), lsn(7), lsn(9)], lsn(10));
+        let of = |from, newer: Option<u64>| {
+            readers.holders(lsn(from), newer.map(lsn)).map(|h| (h.oldest.raw(), h.newest.raw()))
+        };
+        assert_eq!(of(1, Some(4)), Some((3, 3)));
+        assert_eq!(of(3, Some(10)), Some((3, 9)));
+        assert_eq!(of(4, Some(9)), Some((7, 7)));
+        assert_eq!(of(4, Some(7)), None, "nobody");
+        assert_eq!(of(3, Some(11)), None, "a fenced space reads at the watermark");
+        assert_eq!(of(3, None), None, "who comes later sees it");
+        assert_eq!(of(8, Some(8)), None);
     }
 
     #[test]

@@ -103,16 +103,21 @@ pub struct Taken {
 
 impl Taken {
     fn add(&mut self, key: &[u8], body: &ViewBody<'_>) {
-        let value = match body {
-            ViewBody::Delete => 0,
-            ViewBody::Inline { value, .. } => value.len() as u64,
-            ViewBody::Apart(apart) => u64::from(apart.len),
-        };
         let delete = matches!(body, ViewBody::Delete);
         self.values += u64::from(!delete);
         self.deletes += u64::from(delete);
-        self.bytes += key.len() as u64 + value;
+        self.bytes += payload(key, body);
     }
+}
+
+/// Bytes of the key and value of a version.
+fn payload(key: &[u8], body: &ViewBody<'_>) -> u64 {
+    let value = match body {
+        ViewBody::Delete => 0,
+        ViewBody::Inline { value, .. } => value.len() as u64,
+        ViewBody::Apart(apart) => u64::from(apart.len),
+    };
+    key.len() as u64 + value
 }
 
 /// Copies what stays of several tables.
@@ -392,6 +397,9 @@ impl Rewrite {
             Verdict::Keep => {
                 if upper {
                     self.copied.add(view.key, &view.body);
+                }
+                if let Some(holders) = self.readers.holders(lsn, newer) {
+                    builder.hold(view.key, holders, payload(view.key, &view.body));
                 }
                 for (lsn, priority) in self.deletes.drain(..) {
                     builder.add(Entry { key: view.key, lsn, priority, body: Body::Delete });

@@ -250,6 +250,9 @@ impl KeptVersions<'_> {
                     Some(value) => Entry { key, lsn, priority, body: Body::Put(value) },
                     None => delete(lsn),
                 });
+                if let Some(holders) = self.flush.readers.holders(lsn, newer) {
+                    writer.hold(key, holders, (key.len() + value.map_or(0, <[u8]>::len)) as u64);
+                }
             }
         }
     }

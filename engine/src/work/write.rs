@@ -5,6 +5,7 @@
 use super::table::{OpenTable, open};
 use super::{Failure, yield_now};
 use crate::env::{Dir, File};
+use crate::held::{HeldInTable, Holders};
 use crate::ids::TableNo;
 use crate::key::KeyRange;
 use crate::limits::{KEY_MAX, TABLE_CHUNK, TABLE_EXTENT_MAX};
@@ -35,6 +36,8 @@ pub struct Written {
     pub entry: TableEntry,
     /// Open for reading.
     pub table: OpenTable,
+    /// What of it is kept for pins alone.
+    pub held: HeldInTable,
     file: Draft,
 }
 
@@ -49,6 +52,10 @@ impl TableWriter {
     /// Adds a version; see [`TableBuilder::add`].
     pub fn add(&mut self, entry: Entry<'_>) {
         self.builder.add(entry);
+    }
+    /// Notes that a version goes into it for pins alone; see [`TableBuilder::hold`].
+    pub fn hold(&mut self, key: &[u8], holders: Holders, bytes: u64) {
+        self.builder.hold(key, holders, bytes);
     }
     /// Adds a range tombstone; see [`TableBuilder::add_range`].
     pub fn add_range(&mut self, tombstone: RangeTombstone) {
@@ -112,7 +119,7 @@ impl TableWriter {
         }
         let (output, meta) = builder.finish();
         match file.complete(name, output, &meta, touched_ms, keep).await {
-            Ok((entry, table)) => Ok(Some(Written { entry, table, file })),
+            Ok((entry, table)) => Ok(Some(Written { entry, table, held: meta.held, file })),
             Err(e) => {
                 file.remove().await;
                 Err(e)
@@ -139,9 +146,9 @@ impl Written {
     /// Gives the file out of hand: from now on it stays, whatever becomes of this process. To be called when its
     /// directory is synced and the switch to a manifest that names it begins.
     #[must_use]
-    pub fn keep(mut self) -> (TableEntry, OpenTable) {
+    pub fn keep(mut self) -> (TableEntry, OpenTable, HeldInTable) {
         self.file.open = None;
-        (self.entry.clone(), self.table.clone())
+        (self.entry.clone(), self.table.clone(), std::mem::take(&mut self.held))
     }
 
     /// Removes the file, if that can be done; if not, it is for recovery to sweep.

@@ -4,7 +4,8 @@
 use bulkhead::env::os::OsEnv;
 use bulkhead::env::{Dir, Env, Io, Missing, Owner, Sleep, Task};
 use bulkhead::{
-    Direction, Engine, Error, ErrorKind, Options, Rejected, Snapshot, Space, SpaceId, SpaceStats, TierOptions,
+    Direction, Engine, Error, ErrorKind, Options, PinStats, Rejected, Snapshot, Space, SpaceId, SpaceStats,
+    TierOptions,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -114,7 +115,16 @@ async fn value(snapshot: &Snapshot, key: &str) -> Option<u8> {
 }
 
 fn counts(stats: &SpaceStats) -> (usize, u64) {
-    (stats.snapshots, stats.snapshots_expired)
+    (stats.pins.iter().map(|pins| pins.count).sum(), stats.snapshots_expired)
+}
+
+fn pins(space: &Space, owner: &str) -> PinStats {
+    *space.stats().pins.iter().find(|pins| pins.owner == owner).unwrap()
+}
+
+/// Bytes that all pins hold back.
+fn held(space: &Space) -> u64 {
+    space.stats().pins.iter().map(|pins| pins.held_bytes).sum()
 }
 
 async fn put_all(space: &Space, n: usize, value: u8) {
@@ -132,7 +142,7 @@ async fn a_snapshot_that_is_too_old_expires_once_it_holds_something_back() {
     b.env.leap(100 * HOUR);
     assert_eq!(value(&old, "key").await, Some(1), "nobody wants it gone");
     assert_eq!(counts(&b.space.stats()), (2, 0));
-    assert!(b.space.stats().oldest_snapshot_ms >= 100 * HOUR);
+    assert!(pins(&b.space, "snapshot").oldest_ms >= 100 * HOUR);
     let young = b.space.snapshot();
     b.space.put("key", [2]).await.unwrap();
 
@@ -307,4 +317,133 @@ async fn limits_are_those_of_the_moment_and_none_is_none() {
     b.engine.delete_space(b.space.id()).await.unwrap();
     let told = old.get(key).await.unwrap_err();
     assert_eq!(told.kind(), ErrorKind::Rejected(Rejected::Deleted), "{told}");
+}
+
+fn most_bytes(snapshot_bytes: u64) -> TierOptions {
+    TierOptions { snapshot_bytes, memtable_bytes: 4096, ..limits(0, 0) }
+}
+
+fn file_bytes(space: &Space) -> u64 {
+    space.stats().tiers.iter().map(|tier| tier.file_bytes).sum()
+}
+
+/// What one version of `put_all` counts.
+const ONE: u64 = 10 + 90;
+
+/// All of the first 300 entries: the first `threes` are 3, all others 2.
+async fn shows_twos(snapshot: &Snapshot, threes: usize) {
+    let mut scan = snapshot.scan::<&[u8]>(.., Direction::Ascending);
+    for n in 0..300 {
+        let (key, value) = scan.next().await.unwrap().unwrap();
+        let right = if n < threes { 3 } else { 2 };
+        assert_eq!((&*key, &*value), (format!("key {n:06}").as_bytes(), &[right; 90][..]));
+    }
+    assert!(scan.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn beyond_so_many_bytes_the_oldest_expires_and_a_younger_one_reads_on_and_disk_use_falls() {
+    for flushes_first in [true, false] {
+        // Either it is all there when the limit comes, or the limit is there from the start.
+        let b = bench(most_bytes(if flushes_first { 0 } else { 200 * ONE })).await;
+        put_all(&b.space, 300, 1).await;
+        let old = b.space.snapshot();
+        let mut scan = old.scan::<&[u8]>(.., Direction::Ascending);
+        assert!(scan.next().await.unwrap().is_some());
+        put_all(&b.space, 300, 2).await;
+        let young = b.space.snapshot();
+        put_all(&b.space, 50, 3).await;
+        b.space.compact().await.unwrap();
+        if flushes_first {
+            assert_eq!(held(&b.space), 350 * ONE);
+            assert_eq!((counts(&b.space.stats()), value(&old, "key 000299").await), ((2, 0), Some(1)));
+            let before = file_bytes(&b.space);
+            b.space.set_tiers(most_bytes(350 * ONE)).unwrap();
+            assert_eq!(counts(&b.space.stats()), (2, 0), "no more than there may be");
+            b.space.set_tiers(most_bytes(350 * ONE - 1)).unwrap();
+            assert_eq!(counts(&b.space.stats()), (1, 1));
+            until("disk use falls by itself", || file_bytes(&b.space) < before * 2 / 3).await;
+            let told = old.get(b"key 000000").await.unwrap_err().to_string();
+            for part in
+                ["held back 35000 bytes", "at most 34999 bytes", "tiers.snapshot-bytes", "or allow more"]
+            {
+                assert!(told.contains(part), "{part} in: {told}");
+            }
+        }
+        until("the old one expires", || counts(&b.space.stats()) == (1, 1)).await;
+        assert!(expired(&old.get(b"key 000299").await.unwrap_err()));
+        assert!(expired(&scan.next().await.unwrap_err()));
+        assert!(scan.next().await.unwrap().is_none());
+        assert_eq!((held(&b.space), pins(&b.space, "snapshot").held_bytes), (50 * ONE, 50 * ONE));
+        shows_twos(&young, 0).await;
+        b.space.compact().await.unwrap();
+        shows_twos(&young, 0).await;
+        shows_twos(&b.space.snapshot(), 50).await;
+        assert_eq!(b.space.stats().holds.bytes, 350 * ONE, "what it needs, and what there is");
+        drop(young);
+        b.space.compact().await.unwrap();
+        assert_eq!(b.space.stats().holds.bytes, 300 * ONE);
+        assert_eq!((held(&b.space), counts(&b.space.stats())), (0, (0, 1)));
+        b.engine.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn bytes_count_once_by_what_holds_them_and_those_that_hold_nothing_stay() {
+    let b = bench(most_bytes(0)).await;
+    let harmless = b.space.snapshot();
+    put_all(&b.space, 300, 1).await;
+    let scan = b.space.scan::<&[u8]>(.., Direction::Ascending);
+    put_all(&b.space, 100, 2).await;
+    let (snapshot, same) = (b.space.snapshot(), b.space.snapshot());
+    let made_from_it = same.scan::<&[u8]>(.., Direction::Ascending);
+    b.space.flush(bulkhead::Durability::Power).await.unwrap();
+    let durable = b.space.durable_snapshot();
+    put_all(&b.space, 300, 3).await;
+    b.space.compact().await.unwrap();
+    let of = |owner| (pins(&b.space, owner).count, pins(&b.space, owner).held_bytes);
+    // The scan sees all of the first version, the others those of the second beside 200 of the first.
+    assert_eq!(
+        (of("scan"), of("snapshot"), of("durable-snapshot")),
+        ((1, 300 * ONE), (3, 100 * ONE), (1, 0))
+    );
+    drop(snapshot);
+    drop(same);
+    assert_eq!((of("snapshot"), of("scan")), ((2, 100 * ONE), (1, 300 * ONE)), "a scan of it goes on");
+    drop(made_from_it);
+    assert_eq!((of("snapshot"), of("durable-snapshot")), ((1, 0), (1, 100 * ONE)));
+    drop(scan);
+    assert_eq!((of("scan"), of("durable-snapshot")), ((0, 0), (1, 300 * ONE)));
+    b.space.compact().await.unwrap();
+    assert_eq!(of("durable-snapshot"), (1, 300 * ONE), "written anew, it is noted anew");
+
+    b.space.set_tiers(most_bytes(300 * ONE - 1)).unwrap();
+    assert!(expired(&durable.get(b"key 000000").await.unwrap_err()));
+    assert_eq!(counts(&b.space.stats()), (1, 1));
+    assert_eq!(value(&harmless, "key 000000").await, None, "the oldest of all, and nothing is kept for it");
+    put_all(&b.space, 300, 4).await;
+    b.space.compact().await.unwrap();
+    assert_eq!((held(&b.space), value(&harmless, "key 000000").await), (0, None));
+}
+
+#[tokio::test]
+async fn what_is_in_memory_and_what_range_deletes_hide_is_held_back_too() {
+    let b = bench(TierOptions { memtable_bytes: 1 << 20, ..most_bytes(0) }).await;
+    put_all(&b.space, 300, 1).await;
+    let first = b.space.snapshot();
+    put_all(&b.space, 300, 2).await;
+    assert_eq!((held(&b.space), b.space.stats().jobs.flushes), (300 * ONE, 0), "in memory");
+    drop(first);
+    assert_eq!(held(&b.space), 0);
+    b.space.compact().await.unwrap();
+    let second = b.space.snapshot();
+    b.space.clear().await.unwrap();
+    until("the tables are known to be hidden", || held(&b.space) == 300 * ONE).await;
+    b.space.compact().await.unwrap();
+    assert_eq!((held(&b.space), file_bytes(&b.space) > 0), (300 * ONE, true));
+    shows_twos(&second, 0).await;
+    b.space.set_tiers(most_bytes(300 * ONE - 1)).unwrap();
+    assert!(expired(&second.get(b"key 000000").await.unwrap_err()));
+    until("the tables go", || file_bytes(&b.space) == 0).await;
+    assert_eq!((held(&b.space), counts(&b.space.stats())), (0, (0, 1)));
 }

@@ -57,6 +57,41 @@ fn resting(run: &mut Run) {
     }
 }
 
+/// In one run of six snapshots and scans may hold back few bytes, and there are more of them. In half of these tiers have
+/// room, and spaces are merged now and then. Drawn apart, as deletions are.
+pub(super) fn holding(run: &mut Run) {
+    let mut d = Draw::new(mix(run.seed, 0x8E1D));
+    if !d.chance(1, 6) {
+        return;
+    }
+    let (bytes, alone, roomy) = (d.pick(&[1, 100, 400, 1500, 6000]), d.chance(2, 3), d.chance(1, 2));
+    let generous = TierOptions::default();
+    let of_all = std::iter::once(&mut run.options.tiers);
+    for tiers in of_all.chain(run.options.spaces.values_mut()) {
+        tiers.snapshot_bytes = bytes;
+        if alone {
+            (tiers.snapshot_age_ms, tiers.max_snapshots) = (generous.snapshot_age_ms, generous.max_snapshots);
+        }
+        if roomy {
+            tiers.hot_capacity = generous.hot_capacity;
+            (tiers.warm_capacity, tiers.cold_capacity) = (generous.warm_capacity, generous.cold_capacity);
+        }
+    }
+    for step in &mut run.steps {
+        let Step::Client { op, .. } = step else { continue };
+        match op {
+            Op::Get { .. } | Op::MultiGet { .. } if d.chance(1, 3) => {
+                *op = if d.chance(1, 4) { Op::DurableSnapshot } else { Op::Snapshot };
+            }
+            Op::Outcome | Op::Await { .. } if d.chance(1, 3) => *op = Op::Compare,
+            Op::Flush { .. } | Op::ScanPrefix { .. } if roomy && d.chance(1, 2) => *op = Op::Compact,
+            Op::DeleteRange { from, wait, .. } if roomy => *op = Op::Delete { key: *from, wait: *wait },
+            Op::Clear { .. } if roomy => *op = Op::Compact,
+            _ => {}
+        }
+    }
+}
+
 /// In one run of eight the disk fills up and is emptied again, whatever clients do meanwhile, and some of their puts are
 /// deletes. Drawn apart, as deletions are.
 pub(super) fn filling(run: &mut Run) {
