@@ -15,11 +15,7 @@ use std::collections::BTreeMap;
 /// Most notes of one stretch of keys, or of a memtable. They are of few kinds unless there are many pins.
 const NOTES_MAX: usize = 64;
 /// Most stretches of keys that one table is told apart in.
-const STRETCHES_MAX: usize = 16;
-/// Bytes held back within one stretch at first; as many again each time that there are too many stretches.
-const STRETCH_BYTES: u64 = 4096;
-
-const _: () = assert!(STRETCHES_MAX.is_multiple_of(2), "stretches are joined in pairs");
+const STRETCHES_MAX: usize = 32;
 
 /// The pins that hold something back: some of those from `oldest` to `newest`, and none besides. By LSN, not by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +34,11 @@ impl Holders {
 
 /// Bytes of keys and values, by who holds them back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Held(BTreeMap<Holders, u64>);
+pub struct Held {
+    by: BTreeMap<Holders, u64>,
+    /// All that came to be noted, together.
+    bytes: u64,
+}
 
 impl Held {
     /// Notes that `holders` hold back `bytes`. Where there are too many notes it is noted for fewer of them, or not at all:
@@ -47,30 +47,26 @@ impl Held {
         if mutants::on("pins-bytes-never-counted") {
             return;
         }
-        let full = self.0.len() >= NOTES_MAX;
-        if let Some(noted) = self.0.get_mut(&holders) {
-            *noted += bytes;
-        } else if !full {
-            self.0.insert(holders, bytes);
-        } else if let Some((_, noted)) =
-            self.0.range_mut(holders..).find(|(within, _)| within.newest <= holders.newest)
-        {
-            *noted += bytes;
+        let full = self.by.len() >= NOTES_MAX;
+        let within = match self.by.contains_key(&holders) || !full {
+            true => Some(holders),
+            false => self.by.range(holders..).map(|(h, _)| *h).find(|within| within.newest <= holders.newest),
+        };
+        if let Some(within) = within {
+            *self.by.entry(within).or_default() += bytes;
+            self.bytes += bytes;
         }
     }
 
     /// Forgets what none of the pins of now holds back.
     pub fn retain(&mut self, is_held: impl Fn(Holders) -> bool) {
-        self.0.retain(|holders, _| is_held(*holders));
+        self.by.retain(|holders, _| is_held(*holders));
+        self.bytes = self.by.values().sum();
     }
 
     /// All notes.
     pub fn iter(&self) -> impl Iterator<Item = (Holders, u64)> {
-        self.0.iter().map(|(holders, bytes)| (*holders, *bytes))
-    }
-
-    fn bytes(&self) -> u64 {
-        self.0.values().sum()
+        self.by.iter().map(|(holders, bytes)| (*holders, *bytes))
     }
 }
 
@@ -79,33 +75,35 @@ impl Held {
 pub struct HeldInTable {
     /// By first key.
     stretches: Vec<(Vec<u8>, Held)>,
-    /// Each is closed once it has 2 to the power of this times [`STRETCH_BYTES`].
-    doubled: u32,
+    /// Bytes that stretches aim at: as few as that there are not too many of them.
+    aim: u64,
 }
 
 impl HeldInTable {
     /// As [`Held::note`], of a version of `key`, which is not in front of any noted before.
     pub fn note(&mut self, key: &[u8], holders: Holders, bytes: u64) {
-        let most = STRETCH_BYTES << self.doubled;
-        match self.stretches.last_mut() {
-            Some((first, held)) if held.bytes() < most || first == key => held.note(holders, bytes),
-            _ => {
-                if self.stretches.len() == STRETCHES_MAX {
-                    self.join();
-                }
-                let mut held = Held::default();
-                held.note(holders, bytes);
-                self.stretches.push((key.to_vec(), held));
-            }
+        if let Some((first, last)) = self.stretches.last_mut()
+            && (last.bytes + bytes <= self.aim || first == key)
+        {
+            return last.note(holders, bytes);
+        }
+        let mut held = Held::default();
+        held.note(holders, bytes);
+        self.stretches.push((key.to_vec(), held));
+        while self.stretches.len() > STRETCHES_MAX {
+            self.aim = 1 + 2 * self.aim;
+            let stretches = std::mem::take(&mut self.stretches);
+            stretches.into_iter().for_each(|(first, held)| self.put(first, held));
         }
     }
 
-    fn join(&mut self) {
-        self.doubled += 1;
-        let mut stretches = std::mem::take(&mut self.stretches).into_iter();
-        while let (Some((first, mut held)), Some((_, next))) = (stretches.next(), stretches.next()) {
-            next.iter().for_each(|(holders, bytes)| held.note(holders, bytes));
-            self.stretches.push((first, held));
+    /// Adds what is held back from the key `first` on to the last stretch, or as another one.
+    fn put(&mut self, first: Vec<u8>, held: Held) {
+        match self.stretches.last_mut() {
+            Some((_, last)) if last.bytes + held.bytes <= self.aim => {
+                held.iter().for_each(|(holders, bytes)| last.note(holders, bytes));
+            }
+            _ => self.stretches.push((first, held)),
         }
     }
 
@@ -141,7 +139,7 @@ mod tests {
         let of = |n| held.iter().find(|(holders, _)| *holders == between(n, n)).map(|(_, bytes)| bytes);
         assert_eq!((of(4), of(6), of(8), of(5)), (Some(11), Some(101), Some(1), None));
         assert_eq!(held.iter().count(), NOTES_MAX);
-        assert_eq!(held.bytes(), NOTES_MAX as u64 + 110);
+        assert_eq!(held.bytes, NOTES_MAX as u64 + 110);
         held.retain(|holders| holders.include(Lsn::from_raw(4)));
         assert_eq!(held.iter().collect::<Vec<_>>(), [(between(4, 4), 11)]);
     }

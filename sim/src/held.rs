@@ -4,8 +4,8 @@
 //! - One that was refused for no other limit must itself show something that was overwritten or deleted since, and all
 //!   that views of its opening ever showed of that must be more than its space allows.
 //! - An older one that shows all of what it did, and that was overwritten, may not serve after it.
-//! - After everything in a space was merged, those that still serve hold back no more than it allows. That is asked only
-//!   where every tier has room, so that nothing keeps what was overwritten from meeting what overwrote it.
+//! - Where all that was flushed lies in one table, those that still serve hold back no more of it than is allowed: all that
+//!   was overwritten has met what overwrote it.
 //!
 //! Range deletes hold back tables as a whole. Where there were some, only what was ever written bounds that.
 use crate::failure::{Failure, Guarantee};
@@ -15,31 +15,50 @@ use crate::story::Story;
 use crate::views::{Kept, View};
 use bulkhead::{Space, TierOptions};
 
-/// What views may show that was overwritten by a commit, and was so up to some commit.
+/// A version that is not the newest.
+#[derive(Debug, Clone, Copy)]
+struct Version {
+    lsn: u64,
+    /// The next one of its key.
+    newer: u64,
+    /// Bytes of the key and value.
+    bytes: u64,
+    is_delete: bool,
+}
+
+impl Version {
+    fn is_shown(self, at: u64) -> bool {
+        self.lsn <= at && at < self.newer
+    }
+}
+
+/// Bytes of those that a view at some of these LSNs shows.
+fn shown(versions: impl Iterator<Item = Version>, at: &[u64]) -> u64 {
+    versions.filter(|v| at.iter().any(|at| v.is_shown(*at))).map(|v| v.bytes).sum()
+}
+
+/// Values that were overwritten or deleted by some moment.
 #[derive(Debug)]
 pub struct Overwritten {
     opening: u64,
-    /// First LSN, LSN of the next version, bytes of the key and value.
-    versions: Vec<(u64, u64, u64)>,
+    versions: Vec<Version>,
 }
 
 impl Model {
-    fn overwritten(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+    fn overwritten(&self) -> impl Iterator<Item = Version> {
         self.versions().flat_map(|(key, all)| {
-            let len = move |content: Option<crate::model::Content>| {
-                key_len(*key) + content.map_or(0, |content| u64::from(content.len))
-            };
-            all.windows(2).map(move |pair| (pair[0].0, pair[1].0, len(pair[0].1)))
+            all.windows(2).map(|pair| {
+                let ((lsn, content), (newer, _)) = (pair[0], pair[1]);
+                let bytes = key_len(*key) + content.map_or(0, |content| u64::from(content.len));
+                Version { lsn, newer, bytes, is_delete: content.is_none() }
+            })
         })
     }
 
     /// Whether a view at `lsn` shows, or would show if it was a value, what was overwritten or deleted since, and what a
     /// view at `unlike` does not.
     fn holds(&self, lsn: u64, unlike: Option<u64>) -> bool {
-        let shows = |(from, to): (u64, u64), at: u64| from <= at && at < to;
-        self.overwritten().any(|(from, to, _)| {
-            shows((from, to), lsn) && !unlike.is_some_and(|other| shows((from, to), other))
-        })
+        self.overwritten().any(|v| v.is_shown(lsn) && !unlike.is_some_and(|other| v.is_shown(other)))
     }
 }
 
@@ -62,9 +81,7 @@ impl Story {
         let bytes = if ranges {
             model.written().bytes
         } else {
-            let views = model.views.get(&view.opening()).map_or(&[][..], |views| views);
-            let shown = |from, to| views.iter().any(|lsn| (from..to).contains(lsn));
-            model.overwritten().filter(|(from, to, _)| shown(*from, *to)).map(|(.., bytes)| bytes).sum()
+            shown(model.overwritten(), model.views.get(&view.opening()).map_or(&[], |views| views))
         };
         // What was promoted is there twice.
         2 * bytes > most && (ranges || model.holds(view.lsn(), None))
@@ -89,17 +106,16 @@ impl Story {
         Ok(())
     }
 
-    /// What was overwritten in a space by now, if everything of it can meet what it was overwritten by.
+    /// What was overwritten in a space by now, if that is to be asked.
     pub(crate) fn overwritten(&self, space: usize) -> Option<Overwritten> {
-        let (tiers, generous) = (self.tiers(space), TierOptions::default());
-        let roomy = |of: &TierOptions| (of.hot_capacity, of.warm_capacity, of.cold_capacity);
         let model = self.model(space);
-        let asks =
-            self.most_held(space).is_some() && roomy(tiers) == roomy(&generous) && !model.deletes_ranges();
-        asks.then(|| Overwritten { opening: model.opening, versions: model.overwritten().collect() })
+        let asks = self.most_held(space).is_some() && !model.deletes_ranges();
+        // A delete stays only where it has something to hide.
+        let values = || model.overwritten().filter(|v| !v.is_delete).collect();
+        asks.then(|| Overwritten { opening: model.opening, versions: values() })
     }
 
-    /// Everything was merged since, without an error; these views may serve or not.
+    /// Everything was to be merged since; these views may serve or not.
     ///
     /// # Errors
     /// Those that do hold back more than the space allows.
@@ -111,6 +127,11 @@ impl Story {
         kept: impl Iterator<Item = &'a Kept>,
     ) -> Result<(), Failure> {
         let Some(most) = self.most_held(space) else { return Ok(()) };
+        let stats = of.stats();
+        if stats.tiers.iter().map(|tier| tier.tables).sum::<usize>() > 1 {
+            return Ok(());
+        }
+        let met = before.versions.iter().copied().filter(|v| v.newer <= stats.log.flushed.raw());
         let mut serve = Vec::new();
         for kept in kept.filter(|kept| kept.view.opening() == before.opening && kept.of == *of) {
             if self.still_serves(space, kept).await? {
@@ -118,11 +139,10 @@ impl Story {
             }
         }
         let model = self.model(space);
-        let shown = |from, to| serve.iter().any(|lsn| (from..to).contains(lsn));
-        let bytes: u64 =
-            before.versions.iter().filter(|(from, to, _)| shown(*from, *to)).map(|(.., bytes)| bytes).sum();
+        let bytes = shown(met, &serve);
         if bytes > most && model.opening == before.opening && !model.deletes_ranges() {
-            let what = format!("{} views hold back {bytes} bytes, and {most} are allowed", serve.len());
+            let views = serve.len();
+            let what = format!("{views} views hold back {bytes} bytes, and {most} are allowed");
             return Err(model.failure(Guarantee::G10Bounded, what));
         }
         Ok(())

@@ -64,6 +64,7 @@ const PURE: &[&str] = &[
     "engine/src/table/",
     "engine/src/batch.rs",
     "engine/src/codec.rs",
+    "engine/src/held.rs",
     "engine/src/ids.rs",
     "engine/src/identity.rs",
     "engine/src/paths.rs",

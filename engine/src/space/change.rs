@@ -73,6 +73,8 @@ pub(super) async fn change(
         layers.note_log(&space.context.budget, core.line.bytes_since_rotation());
         (current.manifest.version.clone(), core.made.is_some())
     };
+    // Pins may hold back more than is allowed, now that what they do is known.
+    space.expire_pins();
     remove_dropped(space, &old, &new).await;
     if sweeps {
         // The first manifest of this opening is in effect: what earlier ones left is dead for good. Whoever makes a file

@@ -242,7 +242,6 @@ pub(super) async fn flush(space: Arc<Incarnation>, plan: FlushPlan) {
     core.flush_failed = failed.map(|error| (error, space.context.env.now() + RETRY));
     space.consider(&mut core);
     drop(core);
-    space.expire_pins();
     wakers.into_iter().for_each(std::task::Waker::wake);
     space.wake_driver();
 }

@@ -49,8 +49,8 @@ impl Layers {
         let memtables = self.under.sealed.iter().map(|s| &*s.mem).chain([&self.active]);
         let memory = memtables.flat_map(|mem| mem.held(durable));
         // Another opening may have begun, and whoever rewrites its tables does not ask these pins.
-        let tables =
-            self.under.tables.held().filter(|_| self.counts()).map(|(_, holders, bytes)| (holders, bytes));
+        let asks = self.counts() && self.held_between.is_some();
+        let tables = asks.then(|| self.under.tables.held()).into_iter().flatten();
         let is_held = |(holders, _): &(Holders, u64)| self.active.is_held(*holders);
         HeldBack(memory.chain(tables).filter(is_held).collect())
     }
@@ -59,7 +59,7 @@ impl Layers {
     pub(super) fn released(&self) -> BTreeMap<FileUid, u64> {
         let mut released = BTreeMap::new();
         if self.held_between.is_some() {
-            for (file, holders, bytes) in self.under.tables.held() {
+            for (file, holders, bytes) in self.under.tables.kept() {
                 if !self.active.is_held(holders) {
                     *released.entry(file).or_default() += bytes;
                 }
@@ -70,7 +70,7 @@ impl Layers {
 
     /// Tables have changed, or what is known of them: notes between which pins they hold something for pins alone.
     pub(super) fn note_held(&mut self) {
-        let all = self.under.tables.held().map(|(_, holders, _)| holders);
+        let all = self.under.tables.held().map(|(holders, _)| holders);
         self.held_between =
             all.reduce(|a, b| Holders { oldest: a.oldest.min(b.oldest), newest: a.newest.max(b.newest) });
     }

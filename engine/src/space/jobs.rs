@@ -200,7 +200,6 @@ pub(super) async fn work(space: Arc<Incarnation>, plan: Plan) {
     });
     space.consider(&mut core);
     drop(core);
-    space.expire_pins();
     wakers.into_iter().for_each(std::task::Waker::wake);
     space.wake_driver();
 }

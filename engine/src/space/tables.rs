@@ -129,17 +129,16 @@ impl LiveTable {
         }
     }
 
-    /// What of it is there for the sake of those alone who hold it back, be they there or gone.
-    fn held(&self) -> impl Iterator<Item = (Holders, u64)> {
-        let hidden = self.file.is_hidden.load(Ordering::Relaxed);
-        let (all, some) = match hidden {
-            true => (
-                Some((Holders { oldest: self.entry.lowest, newest: self.entry.highest }, self.entry.bytes)),
-                None,
-            ),
-            false => (None, self.file.held.get().map(|held| held.from(self.entry.range.lower()))),
-        };
-        all.into_iter().chain(some.into_iter().flatten())
+    /// What was kept in it for pins alone, be they there or gone.
+    fn kept(&self) -> impl Iterator<Item = (Holders, u64)> {
+        let held = self.file.held.get().map(|held| held.from(self.entry.range.lower()));
+        held.into_iter().flatten()
+    }
+
+    /// All of it, if range deletes hide it from everybody but pins.
+    fn hidden(&self) -> Option<(Holders, u64)> {
+        let all = Holders { oldest: self.entry.lowest, newest: self.entry.highest };
+        self.file.is_hidden.load(Ordering::Relaxed).then_some((all, self.entry.bytes))
     }
 
     fn accessed_ms(&self) -> Option<u64> {
@@ -234,9 +233,21 @@ impl LiveTables {
         deletes.filter_map(|t| Some((t.entry.file, t.opened()?.table.extent()))).collect()
     }
 
-    /// What of them is there for the sake of those alone who hold it back, be they there or gone; by table.
-    pub(crate) fn held(&self) -> impl Iterator<Item = (FileUid, Holders, u64)> {
-        self.iter().flat_map(|t| t.held().map(|(holders, bytes)| (t.entry.file, holders, bytes)))
+    /// What of them is there for the sake of pins alone, be they there or gone.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (Holders, u64)> {
+        self.iter().flat_map(|t| {
+            let (all, some) = match t.hidden() {
+                None => (None, Some(t.kept())),
+                all => (all, None),
+            };
+            all.into_iter().chain(some.into_iter().flatten())
+        })
+    }
+
+    /// What was kept for pins alone in tables that range deletes do not hide, be they there or gone; by table.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (FileUid, Holders, u64)> {
+        let shown = self.iter().filter(|t| t.hidden().is_none());
+        shown.flat_map(|t| t.kept().map(|(holders, bytes)| (t.entry.file, holders, bytes)))
     }
 
     /// Range deletes hide all of the table `file` of `tier`, but for pins.
