@@ -102,7 +102,7 @@ fn a_table_is_read_as_it_was_written_on_either_disk() {
         let disk = Disk::new(1);
         let written = disk.run(write(disk.dir(Tier::Hot), shape)).unwrap();
         disk.run(compare(&written.table));
-        let (entry, _) = written.keep();
+        let (entry, ..) = written.keep();
         disk.run(sync_dir(&Naming::default(), disk.dir(Tier::Hot))).unwrap();
         let path = format!("/mnt/data/hot/{}", entry.file_name());
         let durable = disk.world.read_file(&path, View::Durable).expect("the name is durable");
@@ -118,7 +118,7 @@ fn a_table_is_read_as_it_was_written_on_either_disk() {
     let env = OsEnv::current();
     block_on(async {
         let dir = env.open_root(temp.path(), Missing::Refuse).await.unwrap();
-        let (entry, table) = write(&dir, Shape::HOT).await.unwrap().keep();
+        let (entry, table, _) = write(&dir, Shape::HOT).await.unwrap().keep();
         compare(&table).await;
         check_entry(&entry, std::fs::metadata(temp.path().join(entry.file_name())).unwrap().len());
         compare(&open(&dir, &entry, Keep::Root).await.unwrap()).await;
@@ -130,7 +130,7 @@ fn a_table_is_read_as_it_was_written_on_either_disk() {
 /// A disk with a finished table.
 fn finished() -> (Disk, TableEntry) {
     let disk = Disk::new(1);
-    let (entry, _) = disk.run(write(disk.dir(Tier::Hot), Shape::WARM)).unwrap().keep();
+    let (entry, ..) = disk.run(write(disk.dir(Tier::Hot), Shape::WARM)).unwrap().keep();
     (disk, entry)
 }
 
