@@ -95,6 +95,9 @@ impl Client {
             drop(shared);
             self.story.model(self.space).operations += 1;
         }
+        if self.story.limits_views(self.space) {
+            self.story.serving(self.space, self.snapshots.iter()).await?;
+        }
         for kept in std::mem::take(&mut self.snapshots) {
             self.compare(kept).await?;
         }

@@ -3,9 +3,9 @@
 //!
 //! - One that was refused for no other limit must itself show something that was overwritten or deleted since, and all
 //!   that views of its opening ever showed of that must be more than its space allows.
-//! - An older one that shows all of what it did, and that was overwritten, may not serve after it.
-//! - Where all that was flushed lies in one table, those that still serve hold back no more of it than is allowed: all that
-//!   was overwritten has met what overwrote it.
+//! - Where all that was flushed lies in one table, all that was overwritten has met what overwrote it. Those that still serve
+//!   hold back no more of it than is allowed, and one that holds back some of it counts from then on: it may not serve after a
+//!   younger one, taken since, has expired for its bytes.
 //!
 //! Range deletes hold back tables as a whole. Where there were some, only what was ever written bounds that.
 use crate::failure::{Failure, Guarantee};
@@ -55,10 +55,9 @@ impl Model {
         })
     }
 
-    /// Whether a view at `lsn` shows, or would show if it was a value, what was overwritten or deleted since, and what a
-    /// view at `unlike` does not.
-    fn holds(&self, lsn: u64, unlike: Option<u64>) -> bool {
-        self.overwritten().any(|v| v.is_shown(lsn) && !unlike.is_some_and(|other| v.is_shown(other)))
+    /// Whether a view at `lsn` shows, or would show if it was a value, what was overwritten or deleted since.
+    fn holds(&self, lsn: u64) -> bool {
+        self.overwritten().any(|v| v.is_shown(lsn))
     }
 }
 
@@ -84,26 +83,46 @@ impl Story {
             shown(model.overwritten(), model.views.get(&view.opening()).map_or(&[], |views| views))
         };
         // What was promoted is there twice.
-        2 * bytes > most && (ranges || model.holds(view.lsn(), None))
+        2 * bytes > most && (ranges || model.holds(view.lsn()))
     }
 
-    /// A view served all that it shows, after whatever expired by now.
+    /// A view serves, after whatever expired by now.
     ///
     /// # Errors
     /// A younger one had to make room for it.
     pub(crate) fn outlives(&self, space: usize, view: &View) -> Result<(), Failure> {
         let model = self.model(space);
-        if model.deletes_ranges() || model.opening != view.opening() {
+        let Some(since) = model.counted.get(&view.name()).filter(|_| !model.deletes_ranges()) else {
             return Ok(());
-        }
-        let younger = model.expired_for_bytes.iter().filter(|other| other.is_younger(view));
-        for other in younger {
-            if !model.holds(other.lsn(), Some(view.lsn())) {
-                let what = format!("{other:?} expired for the bytes held back, and {view:?} serves");
-                return Err(model.failure(Guarantee::G5Reads, what));
-            }
+        };
+        let mut expired = model.expired_for_bytes.iter();
+        if let Some(younger) = expired.find(|other| other.is_younger(view) && other.taken() >= *since) {
+            let what = format!(
+                "{younger:?} expired for its bytes, and {view:?} serves, which held some back before"
+            );
+            return Err(model.failure(Guarantee::G5Reads, what));
         }
         Ok(())
+    }
+
+    /// Of these views, which are given by age, those that serve.
+    ///
+    /// # Errors
+    /// As [`Story::outlives`], and of the looks.
+    pub(crate) async fn serving<'a>(
+        &self,
+        space: usize,
+        kept: impl DoubleEndedIterator<Item = &'a Kept>,
+    ) -> Result<Vec<View>, Failure> {
+        let mut serving = Vec::new();
+        // The youngest first: whatever serves behind one that has expired has outlived it.
+        for kept in kept.rev() {
+            if self.still_serves(space, kept).await? {
+                self.outlives(space, &kept.view)?;
+                serving.push(kept.view);
+            }
+        }
+        Ok(serving)
     }
 
     /// What was overwritten in a space by now, if that is to be asked.
@@ -124,22 +143,23 @@ impl Story {
         space: usize,
         of: &Space,
         before: &Overwritten,
-        kept: impl Iterator<Item = &'a Kept>,
+        kept: impl DoubleEndedIterator<Item = &'a Kept>,
     ) -> Result<(), Failure> {
         let Some(most) = self.most_held(space) else { return Ok(()) };
         let stats = of.stats();
         if stats.tiers.iter().map(|tier| tier.tables).sum::<usize>() > 1 {
             return Ok(());
         }
-        let met = before.versions.iter().copied().filter(|v| v.newer <= stats.log.flushed.raw());
-        let mut serve = Vec::new();
-        for kept in kept.filter(|kept| kept.view.opening() == before.opening && kept.of == *of) {
-            if self.still_serves(space, kept).await? {
-                serve.push(kept.view.lsn());
-            }
+        let (flushed, counted_at) = (stats.log.flushed.raw(), self.world.now());
+        let met = || before.versions.iter().copied().filter(|v| v.newer <= flushed);
+        let of_it = kept.filter(|kept| kept.view.opening() == before.opening && kept.of == *of);
+        let serving = self.serving(space, of_it).await?;
+        let mut model = self.model(space);
+        for view in serving.iter().filter(|view| shown(met(), &[view.lsn()]) > 0) {
+            model.counted.entry(view.name()).or_insert(counted_at);
         }
-        let model = self.model(space);
-        let bytes = shown(met, &serve);
+        let serve: Vec<u64> = serving.iter().map(View::lsn).collect();
+        let bytes = shown(met(), &serve);
         if bytes > most && model.opening == before.opening && !model.deletes_ranges() {
             let views = serve.len();
             let what = format!("{views} views hold back {bytes} bytes, and {most} are allowed");

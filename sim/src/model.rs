@@ -133,6 +133,8 @@ pub struct Model {
     pub views: BTreeMap<u64, Vec<u64>>,
     /// Those that were refused for the bytes that they held back, and for nothing else.
     pub expired_for_bytes: Vec<View>,
+    /// Those that held something back for certain, by opening and number, and since when that is known.
+    pub counted: BTreeMap<(u64, u64), u64>,
     /// Errors of the disk by the time of the present opening.
     pub strikes: u64,
     /// Everything up to here lay in tables when the present opening began.
@@ -196,6 +198,7 @@ impl Model {
             opening: 0,
             views: BTreeMap::new(),
             expired_for_bytes: Vec::new(),
+            counted: BTreeMap::new(),
             strikes: 0,
             in_tables: 0,
             versions: BTreeMap::new(),

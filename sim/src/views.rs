@@ -45,6 +45,16 @@ impl View {
     pub fn lsn(&self) -> u64 {
         self.lsn
     }
+    /// Its opening and its number there.
+    #[must_use]
+    pub fn name(&self) -> (u64, u64) {
+        (self.opening, self.number)
+    }
+    /// When it was taken, in microseconds of virtual time.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
     /// Whether it is of the same opening as `other`, and was taken later.
     #[must_use]
     pub fn is_younger(&self, other: &View) -> bool {
