@@ -75,7 +75,7 @@ mod tests {
 
     fn put(m: &mut Memtable, n: u64, key: &str, value: &str) {
         m.begin(lsn(n));
-        m.apply(key.as_bytes(), Some(value.as_bytes()));
+        m.apply(key.as_bytes(), Some(value.as_bytes()), crate::ids::Priority::default());
     }
 
     fn held(m: &Memtable, durable: u64) -> Vec<(u64, u64, u64)> {
