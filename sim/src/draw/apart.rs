@@ -57,14 +57,14 @@ fn resting(run: &mut Run) {
     }
 }
 
-/// In one run of six snapshots and scans may hold back few bytes, and there are more of them. In half of these tiers have
-/// room, and spaces are merged now and then. Drawn apart, as deletions are.
+/// In one run of six snapshots and scans may hold back few bytes, and there are more of them. In most of these tiers have
+/// room, and spaces are merged often. Drawn apart, as deletions are.
 pub(super) fn holding(run: &mut Run) {
     let mut d = Draw::new(mix(run.seed, 0x8E1D));
     if !d.chance(1, 6) {
         return;
     }
-    let (bytes, alone, roomy) = (d.pick(&[1, 100, 400, 1500, 6000]), d.chance(2, 3), d.chance(1, 2));
+    let (bytes, alone, roomy) = (d.pick(&[1, 60, 200, 600, 2000, 6000]), d.chance(2, 3), d.chance(2, 3));
     let generous = TierOptions::default();
     let of_all = std::iter::once(&mut run.options.tiers);
     for tiers in of_all.chain(run.options.spaces.values_mut()) {
@@ -83,8 +83,12 @@ pub(super) fn holding(run: &mut Run) {
             Op::Get { .. } | Op::MultiGet { .. } if d.chance(1, 3) => {
                 *op = if d.chance(1, 4) { Op::DurableSnapshot } else { Op::Snapshot };
             }
+            Op::Flush { .. } | Op::ScanPrefix { .. } | Op::Compare | Op::Outcome
+                if roomy && d.chance(1, 2) =>
+            {
+                *op = Op::Compact;
+            }
             Op::Outcome | Op::Await { .. } if d.chance(1, 3) => *op = Op::Compare,
-            Op::Flush { .. } | Op::ScanPrefix { .. } if roomy && d.chance(1, 2) => *op = Op::Compact,
             Op::DeleteRange { from, wait, .. } if roomy => *op = Op::Delete { key: *from, wait: *wait },
             Op::Clear { .. } if roomy => *op = Op::Compact,
             _ => {}
