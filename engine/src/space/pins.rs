@@ -173,12 +173,9 @@ impl Layers {
         }
         let lsn = held.lsn;
         let has_expired = self.pins.gone.remove(&number).is_some();
-        if self.pins.held.remove(&number).is_some() {
-            self.active.unpin(lsn);
-        } else if has_expired
-            && mutants::on("expired-snapshot-released-again")
-            && self.active.pinned().contains(&lsn)
-        {
+        let is_pinned = self.pins.held.remove(&number).is_some();
+        let again = has_expired && mutants::on("expired-snapshot-released-again");
+        if is_pinned || again && self.active.pinned().contains(&lsn) {
             self.active.unpin(lsn);
         }
     }
