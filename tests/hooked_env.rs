@@ -21,6 +21,8 @@ pub enum Hook {
     DoAndFail(IoErrorKind, i32),
     /// It waits until the rule is lifted, and does what another rule says then.
     Hold,
+    /// The thread that calls it waits until the rule is lifted, does it, and has the answer at once.
+    Block,
     /// The engine panics where it calls this.
     Panic,
 }
@@ -126,6 +128,14 @@ impl Shared {
                 Io::ready(failed(path, kind, os))
             }
             Some(Hook::Panic) => panic!("made to panic by the test"),
+            Some(Hook::Block) => {
+                use bulkhead::env::os::block_on;
+                let mut changes = self.changed.subscribe();
+                while let Some(Hook::Block) = self.hook(op, &path) {
+                    block_on(changes.changed()).expect("the sender is held");
+                }
+                Io::ready(block_on(call()))
+            }
             Some(Hook::Hold) => {
                 let (completer, io) = Io::pending();
                 let shared = Arc::clone(self);

@@ -82,6 +82,35 @@ async fn sixty_four_threads_that_want_one_space_get_one_handle_and_one_log() {
     engine.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_came_while_a_sync_ran_is_served_although_nobody_answered_comes_back() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    // No tick comes to their help.
+    let engine = engine(&env, temp.path(), options()).await;
+    let space = engine.create_space(&id("alpha")).await.unwrap();
+    space.put("first", "v").await.unwrap();
+    let put = |key: &'static str| {
+        tokio::spawn({
+            let space = space.clone();
+            async move { space.put(key, "v").await }
+        })
+    };
+    let (syncs, last) = (|| env.count(IoOp::Sync, "alpha/wal/"), || space.stats().log.last.raw());
+    let (before, first) = (syncs(), last());
+    env.rule(IoOp::Sync, "alpha/wal/", Hook::Block);
+    let leader = put("leader");
+    until("its sync has begun", || syncs() > before).await;
+    let others = [put("one"), put("another")];
+    until("they are ordered", || last() == first + 3).await;
+    env.lift();
+    for put in [leader].into_iter().chain(others) {
+        let served = tokio::time::timeout(std::time::Duration::from_secs(20), put).await;
+        served.expect("nobody waits for ever").unwrap().unwrap();
+    }
+    engine.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_opening_holds_up_no_other_space() {
     let temp = scratch();

@@ -352,6 +352,7 @@ impl Incarnation {
                     // The sync ran here, and answered this waiter too.
                     line.answered(1);
                 }
+                self.drive_withheld(guard);
                 return Poll::Ready(Ok(()));
             }
             if let Phase::Fenced(cause) = &core.phase {
@@ -374,11 +375,7 @@ impl Incarnation {
             }
             if asked {
                 core.waiters(durability).register(lsn, key, waker);
-                let withholds = core.line.withholds();
-                drop(guard);
-                if withholds {
-                    self.wake_driver();
-                }
+                self.drive_withheld(guard);
                 return Poll::Pending;
             }
             // Do the write here and now if nobody else does: it usually returns at once, and nobody has to be woken.
@@ -395,7 +392,17 @@ impl Incarnation {
     /// Starts whatever I/O the commit line asks for. Answers that are there at once are taken at once; the driver
     /// waits for the others.
     pub(crate) fn pump(self: &Arc<Self>) {
-        drop(self.pump_from(self.core()));
+        self.drive_withheld(self.pump_from(self.core()));
+    }
+
+    /// Has the driver see to a sync that is withheld: those who are waited for may never come back. Whoever may have taken
+    /// the answer to the sync before it has to ask this, since others began to wait while that one ran.
+    fn drive_withheld(self: &Arc<Self>, core: MutexGuard<'_, Core>) {
+        let withholds = core.line.withholds();
+        drop(core);
+        if withholds {
+            self.wake_driver();
+        }
     }
 
     /// The same for a caller who has the lock and goes on with it. It is free during I/O, and while somebody is woken.
