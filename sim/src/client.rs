@@ -214,7 +214,7 @@ impl Client {
         let creates = existence != Existence::Certain;
         let result = match (creates, self.client % 2) {
             (false, 1) => self.engine.space(&id).await,
-            _ => self.engine.get_or_create_space(&id).await,
+            _ => self.creates(self.engine.get_or_create_space(&id)).await,
         };
         if creates && existence == Existence::Perhaps {
             self.story.hit(Probe::FirstTouches);
@@ -231,6 +231,14 @@ impl Client {
                 Ok(None)
             }
         }
+    }
+
+    /// Awaits a call that makes the space where it is not there.
+    async fn creates<T>(&self, call: impl Future<Output = T>) -> T {
+        self.story.model(self.space).creating += 1;
+        let made = call.await;
+        self.story.model(self.space).creating -= 1;
+        made
     }
 
     fn tell_error(&self, doing: Doing, e: &Error) -> Checked<()> {

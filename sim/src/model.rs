@@ -159,7 +159,9 @@ pub struct Model {
     pub deletes: u32,
     /// Those of them that may still be under way, or of which nobody heard how they ended.
     pub pending: u32,
-    /// There were such ones when the machine stopped: the space is there as a whole, or not at all.
+    /// Calls under way in this boot that make the space where it is not there.
+    pub creating: u32,
+    /// Deletions were pending when the machine stopped: the space is there as a whole, or not at all.
     pub unresolved: bool,
     /// Rolls over everything that clients were told.
     pub story: u64,
@@ -212,6 +214,7 @@ impl Model {
             generation: 0,
             deletes: 0,
             pending: 0,
+            creating: 0,
             unresolved: false,
             story: 0,
             acknowledged: 0,
@@ -424,7 +427,7 @@ impl Model {
     /// A machine starts: what was under way is not any more.
     pub fn begin_boot(&mut self) {
         self.unresolved |= std::mem::take(&mut self.pending) > 0;
-        (self.reopens, self.deletes, self.repairing) = (0, 0, 0);
+        (self.reopens, self.deletes, self.repairing, self.creating) = (0, 0, 0, 0);
     }
 
     /// The space was deleted: nothing of it may ever be seen again (G8), and one of its id that is made later is empty.

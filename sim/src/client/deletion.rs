@@ -27,7 +27,11 @@ impl Client {
             Then::GoOn | Then::Abandon(_) => Ok(()),
             Then::Create => self.create_anew(&id).await,
             Then::DeleteAgain => {
-                let absent = self.story.model(self.space).existence == Existence::Never;
+                let absent = {
+                    let model = self.story.model(self.space);
+                    // Who wanted it made while it was being deleted may have been told before this client was.
+                    model.existence == Existence::Never && model.creating == 0
+                };
                 self.begin_deletion();
                 let result = self.engine.delete_space(&id).await;
                 let refused =
@@ -102,7 +106,7 @@ impl Client {
             }
             first
         };
-        match self.engine.create_space(id).await {
+        match self.creates(self.engine.create_space(id)).await {
             Ok(space) => self.story.observe(self.space, &space).await.map(|_| ()),
             // Another client was faster.
             Err(e) if !first && e.kind() == ErrorKind::Rejected(Rejected::SpaceExists) => Ok(()),
