@@ -21,7 +21,8 @@ pub enum Hook {
     DoAndFail(IoErrorKind, i32),
     /// It waits until the rule is lifted, and does what another rule says then.
     Hold,
-    /// The thread that calls it waits until the rule is lifted, does it, and has the answer at once.
+    /// The thread that calls it waits until the rule is lifted or [`HookedEnv::let_one_go`] lets it go, does it, and has the
+    /// answer at once.
     Block,
     /// The engine panics where it calls this.
     Panic,
@@ -38,6 +39,8 @@ struct Rule {
 struct Shared {
     rules: Mutex<Vec<Rule>>,
     calls: Mutex<Vec<(IoOp, PathBuf)>>,
+    /// How many calls that block their threads may go on all the same.
+    passes: Mutex<u64>,
     /// What the wall clock stands at, if the test says so.
     wall: Mutex<Option<Duration>>,
     /// Counts changes of the rules.
@@ -58,9 +61,10 @@ impl HookedEnv {
         let handle = tokio::runtime::Handle::current();
         let inner = OsEnv::new(handle.clone(), OsOptions::default());
         let (rules, calls, wall) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let passes = Mutex::default();
         Arc::new(HookedEnv {
             inner,
-            shared: Arc::new(Shared { rules, calls, wall, changed: watch::Sender::new(0), handle }),
+            shared: Arc::new(Shared { rules, calls, passes, wall, changed: watch::Sender::new(0), handle }),
         })
     }
 
@@ -72,6 +76,12 @@ impl HookedEnv {
     /// Lifts all rules; what was held back is called now.
     pub fn lift(&self) {
         self.shared.rules.lock().unwrap().clear();
+        self.shared.changed.send_modify(|n| *n += 1);
+    }
+
+    /// One call that blocks its thread goes on.
+    pub fn let_one_go(&self) {
+        *self.shared.passes.lock().unwrap() += 1;
         self.shared.changed.send_modify(|n| *n += 1);
     }
 
@@ -103,6 +113,13 @@ impl HookedEnv {
 }
 
 impl Shared {
+    fn may_pass(&self) -> bool {
+        let mut passes = self.passes.lock().unwrap();
+        let may = *passes > 0;
+        *passes -= u64::from(may);
+        may
+    }
+
     fn hook(&self, op: IoOp, path: &Path) -> Option<Hook> {
         let path = path.to_string_lossy();
         let mut rules = self.rules.lock().unwrap();
@@ -131,7 +148,9 @@ impl Shared {
             Some(Hook::Block) => {
                 use bulkhead::env::os::block_on;
                 let mut changes = self.changed.subscribe();
-                while let Some(Hook::Block) = self.hook(op, &path) {
+                while let Some(Hook::Block) = self.hook(op, &path)
+                    && !self.may_pass()
+                {
                     block_on(changes.changed()).expect("the sender is held");
                 }
                 Io::ready(block_on(call()))

@@ -100,11 +100,17 @@ async fn who_came_while_a_sync_ran_is_served_although_nobody_answered_comes_back
     let (before, first) = (syncs(), last());
     env.rule(IoOp::Sync, "alpha/wal/", Hook::Block);
     let leader = put("leader");
-    until("its sync has begun", || syncs() > before).await;
-    let others = [put("one"), put("another")];
+    until("its sync has begun", || syncs() == before + 1).await;
+    let followers = [put("one"), put("another")];
     until("they are ordered", || last() == first + 3).await;
+    // The leader's thread goes on with the sync for those who came meanwhile.
+    env.let_one_go();
+    until("theirs has begun", || syncs() == before + 2).await;
+    let late = [put("late"), put("later")];
+    until("they are ordered too", || last() == first + 5).await;
+    // It answers the followers, none of whom comes back.
     env.lift();
-    for put in [leader].into_iter().chain(others) {
+    for put in [leader].into_iter().chain(followers).chain(late) {
         let served = tokio::time::timeout(std::time::Duration::from_secs(20), put).await;
         served.expect("nobody waits for ever").unwrap().unwrap();
     }

@@ -1,15 +1,12 @@
 //! Goal: a space that outgrows its memtable reads as one that does not, from memory and tables together, in both
 //! directions, for snapshots, and after a reopen; its log is cut behind what was flushed. Method: real files, a tiny
 //! memtable, and a map beside it.
-use bulkhead::env::os::OsEnv;
+use crate::one_space::{self, Dice, Model, files};
 use bulkhead::{
-    Batch, Direction, Durability, Engine, ErrorKind, Expected, Options, Precondition, Rejected, Snapshot,
-    Space, SpaceId, TierOptions, WriteOptions,
+    Batch, Direction, Durability, Engine, ErrorKind, Expected, Precondition, Rejected, Snapshot, Space,
+    TierOptions, WriteOptions,
 };
-use std::collections::BTreeMap;
 use std::path::Path;
-
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 async fn open(root: &Path) -> (Engine, Space) {
     open_with(root, 16 * 1024).await
@@ -17,29 +14,16 @@ async fn open(root: &Path) -> (Engine, Space) {
 
 async fn open_with(root: &Path, memtable_bytes: u64) -> (Engine, Space) {
     let tiers = TierOptions { memtable_bytes, ..TierOptions::default() };
-    let options =
-        Options { durability: Durability::Process, segment_max: 64 * 1024, tiers, ..Options::default() };
-    let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
-    let space = engine.get_or_create_space(&SpaceId::new("s").unwrap()).await.unwrap();
-    (engine, space)
+    one_space::open(root, Durability::Process, tiers).await
 }
 
-/// Numbers that are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-    fn key(&mut self) -> Vec<u8> {
-        format!("key {:03}", self.roll(400)).into_bytes()
-    }
+fn any_key(dice: &mut Dice) -> Vec<u8> {
+    format!("key {:03}", dice.roll(400)).into_bytes()
 }
 
 async fn churn(space: &Space, model: &mut Model, dice: &mut Dice, operations: usize) {
     for _ in 0..operations {
-        let key = dice.key();
+        let key = any_key(dice);
         if dice.roll(4) == 0 {
             space.delete(&key).await.unwrap();
             model.remove(&key);
@@ -59,26 +43,9 @@ async fn agrees(snapshot: &Snapshot, model: &Model) {
         let found = snapshot.get(&key).await.unwrap().map(Vec::from);
         assert_eq!(found, model.get(&key).cloned(), "{}", String::from_utf8_lossy(&key));
     }
-    for direction in [Direction::Ascending, Direction::Descending] {
-        for (from, to) in [("", "z"), ("key 1", "key 25"), ("key 399", "key 399")] {
-            let range = from.as_bytes().to_vec()..=to.as_bytes().to_vec();
-            let mut scan = snapshot.scan(range.clone(), direction);
-            let mut found = Vec::new();
-            while let Some((key, value)) = scan.next().await.unwrap() {
-                found.push((Vec::from(key), Vec::from(value)));
-            }
-            let mut expected: Vec<_> = model.range(range).map(|(k, v)| (k.clone(), v.clone())).collect();
-            if direction == Direction::Descending {
-                expected.reverse();
-            }
-            assert_eq!(found.len(), expected.len(), "{direction:?} {from}..={to}");
-            assert!(found == expected, "{direction:?} {from}..={to}");
-        }
+    for (from, to) in [("", "z"), ("key 1", "key 25"), ("key 399", "key 399")] {
+        one_space::scans_agree(snapshot, model, from.as_bytes().to_vec()..=to.as_bytes().to_vec()).await;
     }
-}
-
-fn files(root: &Path, dir: &str) -> usize {
-    std::fs::read_dir(root.join("s").join(dir)).unwrap().count()
 }
 
 #[tokio::test]

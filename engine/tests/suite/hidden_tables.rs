@@ -1,17 +1,14 @@
 //! Goal: tables that a range delete hides from every reader go at once, without a rewrite, and no sooner: a snapshot from
 //! before it sees all until it is dropped, and its drop is enough for them to go. Method: real files in all tiers, and
 //! nothing that writes, merges or moves meanwhile.
-use bulkhead::env::os::OsEnv;
-use bulkhead::{
-    Amount, Direction, Durability, Engine, JobCounts, Options, Snapshot, Space, SpaceId, TierOptions,
-};
+use crate::one_space::{self, entries, files};
+use bulkhead::{Direction, Durability, Engine, JobCounts, Snapshot, Space, TierOptions};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 const TIERS: [&str; 3] = ["hot", "warm", "cold"];
 
 async fn open(root: &Path) -> (Engine, Space) {
-    let entries = |entries| Amount { entries, bytes: 1 << 30 };
     let tiers = TierOptions {
         memtable_bytes: 192 * 1024,
         hot_capacity: entries(10_000),
@@ -21,11 +18,7 @@ async fn open(root: &Path) -> (Engine, Space) {
         table_bytes: 4096,
         ..TierOptions::default()
     };
-    let options =
-        Options { durability: Durability::Power, segment_max: 64 * 1024, tiers, ..Options::default() };
-    let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
-    let space = engine.get_or_create_space(&SpaceId::new("s").unwrap()).await.unwrap();
-    (engine, space)
+    one_space::open(root, Durability::Power, tiers).await
 }
 
 fn key(n: usize) -> Vec<u8> {
@@ -62,10 +55,6 @@ async fn flushed(space: &Space, prefix: &str) {
     space.flush(Durability::Power).await.unwrap();
     until(|| space.stats().jobs.flushes > flushes && space.stats().memory.sealed == 0).await;
     assert!(space.stats().tiers[0].tombstones > 0, "a range delete is in a table");
-}
-
-fn files(root: &Path, tier: &str) -> usize {
-    std::fs::read_dir(root.join("s").join(tier)).unwrap().count()
 }
 
 fn all_files(root: &Path) -> usize {

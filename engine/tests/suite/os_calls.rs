@@ -2,12 +2,10 @@
 //! seen by no other test), completes what was interrupted or cut short, and never tries a failed sync again. Method:
 //! this program starts itself again under strace, which writes down the calls of a small script and makes some fail.
 //! Without strace, or without the right to trace, a notice says what was skipped.
-
+use crate::traced::strace;
 use bulkhead::env::os::{OsEnv, OsOptions, block_on};
 use bulkhead::env::{Access, Env, Io, Missing};
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// Set for the traced process: the directory to work in.
 const WORK: &str = "BULKHEAD_TEST_TRACED_IN";
@@ -69,26 +67,9 @@ fn trace(faults: &[&str]) -> Option<Traced> {
     let temp = tempfile::tempdir().unwrap();
     let work = temp.path().canonicalize().unwrap();
     let log = work.join("log");
-    let output = Command::new("strace")
-        .args(["-f", "-y", "-e", &format!("trace={CALLS}"), "-o"])
-        .arg(&log)
-        .args(faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]))
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "os_calls::the_traced_process", "--nocapture", "--test-threads=1"])
-        .env(WORK, &work)
-        .stdin(Stdio::null())
-        .output();
-    let output = match output {
-        Ok(output) if !String::from_utf8_lossy(&output.stderr).contains("PTRACE_TRACEME") => output,
-        _ => {
-            // Not a print macro: the test harness keeps those to itself.
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED 1: the calls under {faults:?} (no strace, or not allowed)"
-            );
-            return None;
-        }
-    };
+    let (test, calls) = ("os_calls::the_traced_process", format!("trace={CALLS}"));
+    let what = format!("the calls under {faults:?}");
+    let output = strace(test, &[(WORK, &work)], &["-e", &calls], faults, &log, &what)?;
     let answers = String::from_utf8(output.stdout).unwrap();
     let answers = answers.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect();
     let work = work.to_str().unwrap();

@@ -1,20 +1,16 @@
 //! Goal: a space takes puts up to its limits and not beyond, whatever was overwritten, deleted or read meanwhile and
 //! however often it was reopened; refused puts say why, and reads and deletes go on. Method: real files, tiny tiers and
 //! quotas, and a map beside it.
-use bulkhead::env::os::OsEnv;
+use crate::one_space;
 use bulkhead::{
-    Amount, Batch, Direction, Durability, Engine, Error, ErrorKind, Options, Rejected, Space, SpaceId,
-    TierOptions, WriteOptions,
+    Amount, Batch, Direction, Durability, Engine, Error, ErrorKind, Rejected, Space, TierOptions,
+    WriteOptions,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
 
 async fn open(root: &Path, tiers: TierOptions) -> (Engine, Space) {
-    let options =
-        Options { durability: Durability::Process, segment_max: 64 * 1024, tiers, ..Options::default() };
-    let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
-    let space = engine.get_or_create_space(&SpaceId::new("s").unwrap()).await.unwrap();
-    (engine, space)
+    one_space::open(root, Durability::Process, tiers).await
 }
 
 fn quota(bytes: u64) -> TierOptions {

@@ -1,16 +1,14 @@
 //! Goal: a range delete hides what it covers wherever that lies, in the memtable, in sealed ones, in hot, warm and cold
 //! tables and in the log after a reopen, and nothing else; a snapshot from before it still sees all. Method: real files,
 //! tiers so small that data moves all the way down, and a map beside them.
-use bulkhead::env::os::OsEnv;
+use crate::one_space::{self, Model, entries, files};
 use bulkhead::{
-    Amount, Batch, Direction, Durability, Engine, ErrorKind, Expected, Options, Precondition, Rejected,
-    Snapshot, Space, SpaceId, SpaceState, TierOptions, WriteOptions,
+    Batch, Durability, Engine, ErrorKind, Expected, Precondition, Rejected, Snapshot, Space, SpaceState,
+    TierOptions, WriteOptions,
 };
-use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// Three keys of four lie below hot.
@@ -19,7 +17,6 @@ async fn open(root: &Path) -> (Engine, Space) {
 }
 
 async fn open_with(root: &Path, memtable_bytes: u64) -> (Engine, Space) {
-    let entries = |entries| Amount { entries, bytes: 1 << 30 };
     let tiers = TierOptions {
         memtable_bytes,
         hot_capacity: entries(100),
@@ -29,11 +26,7 @@ async fn open_with(root: &Path, memtable_bytes: u64) -> (Engine, Space) {
         table_bytes: 4096,
         ..TierOptions::default()
     };
-    let options =
-        Options { durability: Durability::Power, segment_max: 64 * 1024, tiers, ..Options::default() };
-    let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
-    let space = engine.get_or_create_space(&SpaceId::new("s").unwrap()).await.unwrap();
-    (engine, space)
+    one_space::open(root, Durability::Power, tiers).await
 }
 
 fn key(n: usize) -> Vec<u8> {
@@ -53,25 +46,9 @@ async fn agrees(snapshot: &Snapshot, model: &Model) {
         let found = snapshot.get(&key(n)).await.unwrap().map(Vec::from);
         assert_eq!(found, model.get(&key(n)).cloned(), "key {n}");
     }
-    for direction in [Direction::Ascending, Direction::Descending] {
-        for (from, to) in [(0, 499), (90, 410), (200, 200), (123, 380)] {
-            let range = key(from)..=key(to);
-            let mut scan = snapshot.scan(range.clone(), direction);
-            let mut found = Vec::new();
-            while let Some((key, value)) = scan.next().await.unwrap() {
-                found.push((Vec::from(key), Vec::from(value)));
-            }
-            let mut expected: Vec<_> = model.range(range).map(|(k, v)| (k.clone(), v.clone())).collect();
-            if direction == Direction::Descending {
-                expected.reverse();
-            }
-            assert!(found == expected, "{direction:?} {from}..={to}: {} of {}", found.len(), expected.len());
-        }
+    for (from, to) in [(0, 499), (90, 410), (200, 200), (123, 380)] {
+        one_space::scans_agree(snapshot, model, key(from)..=key(to)).await;
     }
-}
-
-fn files(root: &Path, dir: &str) -> usize {
-    std::fs::read_dir(root.join("s").join(dir)).unwrap().count()
 }
 
 /// Waits until `done`, as long as the test lives.

@@ -2,19 +2,16 @@
 //! bounds, whatever is written, deleted, flushed, merged and moved while it is under way. Method: real files, tiers and
 //! tables so small that a scan goes through many of each; keys of which some fit in place and some do not; values of
 //! which some lie apart; scans of which many are under way at once, each beside the map of its moment.
-use bulkhead::env::os::OsEnv;
-use bulkhead::{Amount, Batch, Direction, Durability, Engine, Key, Options, Scan, Space, SpaceId};
+use crate::one_space::{self, Dice, Model, entries};
+use bulkhead::{Batch, Direction, Durability, Engine, Key, Scan, Space};
 use bulkhead::{Snapshot, TierOptions, Value, WriteOptions};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::path::Path;
-
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 const KEYS: u64 = 900;
 
 async fn open(root: &Path) -> (Engine, Space) {
-    let entries = |entries| Amount { entries, bytes: 1 << 30 };
     let tiers = TierOptions {
         memtable_bytes: 24 * 1024,
         hot_capacity: entries(200),
@@ -25,21 +22,10 @@ async fn open(root: &Path) -> (Engine, Space) {
         max_snapshots: 0,
         ..TierOptions::default()
     };
-    let options =
-        Options { durability: Durability::Process, segment_max: 64 * 1024, tiers, ..Options::default() };
-    let engine = Engine::open(OsEnv::current(), root, options).await.unwrap();
-    let space = engine.get_or_create_space(&SpaceId::new("s").unwrap()).await.unwrap();
-    (engine, space)
+    one_space::open(root, Durability::Process, tiers).await
 }
 
-/// Numbers that are the same in every run.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
     /// Every third one is longer than what fits in place; neighbours share little or nearly all.
     fn key(&mut self) -> Vec<u8> {
         let n = self.roll(KEYS);

@@ -10,11 +10,10 @@ mod disk;
 mod script;
 mod trace;
 
+use crate::traced::strace;
 use script::{BASE, SCRIPT};
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use trace::{Call, Event, Trace};
 
 /// The traced process. As a test of its own it does nothing.
@@ -46,27 +45,11 @@ impl Story {
     #[must_use]
     fn run(&mut self, script: &str, kill: Option<&str>) -> bool {
         let log = self.base.with_extension("log");
-        let output = Command::new("strace")
-            .args(["-f", "-y", "-xx", "-s", "1000000", "-e", &format!("trace={}", trace::CALLS), "-o"])
-            .arg(&log)
-            .args(kill.iter().flat_map(|kill| ["-e".to_owned(), format!("inject={kill}")]))
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "audit::the_traced_process", "--nocapture", "--test-threads=1"])
-            .env(SCRIPT, script)
-            .env(BASE, &self.base)
-            .stdin(Stdio::null())
-            .output();
-        let output = match output {
-            Ok(output) if !String::from_utf8_lossy(&output.stderr).contains("PTRACE_TRACEME") => output,
-            _ => {
-                // Not a print macro: the test harness keeps those to itself.
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "SKIPPED 1: the audit of {script} (no strace, or not allowed)"
-                );
-                return false;
-            }
-        };
+        let env = [(SCRIPT, Path::new(script)), (BASE, &*self.base)];
+        let calls = format!("trace={}", trace::CALLS);
+        let with = ["-xx", "-s", "1000000", "-e", &calls];
+        let (test, what) = ("audit::the_traced_process", format!("the audit of {script}"));
+        let Some(output) = strace(test, &env, &with, kill.as_slice(), &log, &what) else { return false };
         let said =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(!said.contains("panicked"), "{script} failed:\n{said}");
