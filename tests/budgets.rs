@@ -179,3 +179,31 @@ async fn puts_go_on_once_what_was_overwritten_can_be_merged_away_again() {
         put(more).await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compacting_says_so_where_memory_cannot_be_flushed_for_want_of_log_space() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let (_engine, alpha, _beta) = spaces(&env, temp.path(), options()).await;
+    env.rule(IoOp::Create, "alpha/wal/", Hook::Fail(IoErrorKind::Device, 5));
+    let mut refused = 0;
+    // At first there is log space that was prepared before.
+    for n in 0..4 {
+        if alpha.put(format!("key {n}"), "v").await.is_err() {
+            continue;
+        }
+        match alpha.compact().await {
+            Ok(()) => assert_eq!(alpha.stats().memory.holds.entries, 0, "it said that all is done"),
+            Err(e) => {
+                assert!(e.to_string().contains("log space"), "{e}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "{:?}", alpha.stats());
+    env.lift();
+    // A commit asks for log space anew.
+    alpha.put("another", "v").await.unwrap();
+    soon("it can be had", async { while alpha.compact().await.is_err() {} }).await;
+    assert_eq!(alpha.stats().memory.holds.entries, 0);
+}

@@ -151,14 +151,16 @@ impl Client {
                 self.settle(generation, last, *durability, result).await?;
             }
             Op::Compact => {
-                let before = self.story.overwritten(self.space);
-                match (space.compact().await, before) {
-                    (Err(e), _) => self.refused(&e).await?,
-                    (Ok(()), Some(before)) => {
-                        let kept = self.snapshots.iter();
-                        self.story.are_within_bytes(self.space, &space, &before, kept).await?;
+                let (before, last) = (self.story.overwritten(self.space), space.last_lsn());
+                match space.compact().await {
+                    Err(e) => self.refused(&e).await?,
+                    Ok(()) => {
+                        self.has_unloaded(&space, last)?;
+                        if let Some(before) = before {
+                            let kept = self.snapshots.iter();
+                            self.story.are_within_bytes(self.space, &space, &before, kept).await?;
+                        }
                     }
-                    (Ok(()), None) => {}
                 }
             }
             Op::Await { durability } => {
@@ -257,6 +259,17 @@ impl Client {
             Ok(space) => self.story.observe(self.space, &space).await.map(|_| ()),
             Err(e) => self.tell_error(Doing::Opening, &e),
         }
+    }
+
+    /// `space` said that all up to `last` is compacted: unless somebody wrote meanwhile, nothing of it is in memory alone.
+    fn has_unloaded(&self, space: &Space, last: Lsn) -> Checked<()> {
+        let stats = space.stats();
+        let quiet = matches!(space.state(), SpaceState::Open) && stats.log.last == last;
+        if quiet && stats.log.flushed < last && stats.memory.bytes > 0 {
+            let what = format!("it was compacted, and memory was not flushed: {stats:?}");
+            return Err(self.failure(Guarantee::G10Bounded, what));
+        }
+        Ok(())
     }
 
     /// Ends the opening `space`: with Ok everything that was ordered in it is durable, and it is not open any more.

@@ -83,7 +83,7 @@ impl Incarnation {
             // What is ordered for the next segment has to be written before another one can follow that.
             let last = core.line.last();
             core.line.want_process(last);
-            if core.preparing == Preparing::Nothing && !core.backs_off && core.line.needs_spare() {
+            if core.preparing == Preparing::Nothing && core.log_failed.is_none() && core.line.needs_spare() {
                 core.preparing = Preparing::Segment(0);
             }
             core.log_takes_reserve |= core.preparing != Preparing::Nothing;
@@ -182,7 +182,7 @@ impl Incarnation {
 impl Lender for Incarnation {
     fn lent(&self) -> u64 {
         let core = self.core();
-        let no_log = core.backs_off && core.line.needs_spare();
+        let no_log = core.log_failed.is_some() && core.line.needs_spare();
         let flushes = self.flush_is_blocked(&core).is_none();
         let can = matches!(core.phase, Phase::Open) && flushes && !no_log;
         if can { self.layers.read().bytes() } else { 0 }

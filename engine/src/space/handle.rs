@@ -307,7 +307,7 @@ impl Space {
     /// future is dropped.
     ///
     /// # Errors
-    /// `Fenced` or `Closed`; `NoSpace` or `Failed` if a table could not be written, `Corrupt` if one is damaged.
+    /// `Fenced` or `Closed`; `NoSpace` or `Failed` if a table could not be written or log space not be had, `Corrupt` if one is damaged.
     pub async fn compact(&self) -> Result<()> {
         self.incarnation.compact().await
     }

@@ -67,8 +67,8 @@ pub(crate) struct Core {
     pub(crate) issuing: u32,
     pub(crate) driver: Driver,
     pub(crate) finished: Waiters,
-    /// Preparing log space failed last time: not tried again ahead of need, only when a commit asks.
-    pub(crate) backs_off: bool,
+    /// Preparing log space failed so last time: not tried again ahead of need, only when a commit asks.
+    pub(crate) log_failed: Option<Error>,
     pub(crate) flushing: Flushing,
     /// The last flush failed so, and the next one begins at this time.
     pub(crate) flush_failed: Option<(Error, Duration)>,
@@ -205,7 +205,7 @@ impl Incarnation {
             issuing: 0,
             driver: Driver::Absent,
             finished: Waiters::default(),
-            backs_off: false,
+            log_failed: None,
             flushing: Flushing::Idle,
             flush_failed: None,
             ended: false,

@@ -31,6 +31,8 @@ pub(crate) struct Quota {
     ended: u64,
     /// Up to which commit the last one searched, and the lowest reader then. With both the same another finds nothing.
     searched: Option<(Lsn, Lsn)>,
+    /// Why the last one did not come to its end.
+    failed: Option<Error>,
 }
 
 /// A search for what is not needed of commits up to one.
@@ -154,8 +156,7 @@ impl Incarnation {
                 let mut core = self.core();
                 self.writable(&core)?;
                 if core.quota.ended >= enough {
-                    let failed = core.jobs.failed.as_ref().or(core.flush_failed.as_ref());
-                    return failed.map_or(Ok(()), |(error, _)| Err(error.clone()));
+                    return core.quota.failed.clone().map_or(Ok(()), Err);
                 }
                 core.begin_search();
                 core.room.changes
@@ -173,12 +174,19 @@ impl Incarnation {
         if core.jobs.under_way || unloads {
             return false;
         }
-        // What failed on the way may find something once it is tried again.
-        let is_whole = core.jobs.failed.is_none() && core.flush_failed.is_none();
+        let (floor, in_memory) = {
+            let layers = self.layers.read();
+            (layers.active.floor(), search.in_memory && layers.active.bytes() > 0)
+        };
+        let no_log = core.log_failed.as_ref().filter(|_| in_memory && core.line.needs_spare());
+        let failed = core.jobs.failed.as_ref().or(core.flush_failed.as_ref()).map(|(error, _)| error);
+        let failed = failed.or(no_log).cloned();
         let quota = &mut core.quota;
         quota.search = None;
         quota.ended += 1;
-        quota.searched = is_whole.then(|| (search.since, self.layers.read().active.floor()));
+        // What failed on the way may find something once it is tried again.
+        quota.searched = failed.is_none().then_some((search.since, floor));
+        quota.failed = failed;
         core.room.changed(None, wakers);
         true
     }

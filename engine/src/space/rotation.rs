@@ -57,7 +57,7 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
     let mut wakers: Vec<Waker> = Vec::new();
     let mut core = space.core();
     core.preparing = Preparing::Nothing;
-    core.backs_off = result.is_err();
+    core.log_failed = None;
     let takes_reserve = std::mem::take(&mut core.log_takes_reserve);
     match result {
         Err(Failure::Abandoned(io)) if io.is_no_space() && takes_reserve && !may_take => {
@@ -72,11 +72,11 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
             if let Some(free) = free {
                 error = error.expected(format!("{} bytes of room, and {free} are free", least(&space, what)));
             }
-            core.room.changed(Some(error), &mut wakers);
+            core.log_fails(error, &mut wakers);
         }
         Err(Failure::Fenced) => {}
         Err(Failure::Full) => {
-            core.room.changed(Some(Error::too_many_files().in_space(&space.id)), &mut wakers);
+            core.log_fails(Error::too_many_files().in_space(&space.id), &mut wakers);
         }
         Err(Failure::InDoubt(io)) => {
             space.fence(&mut core, Error::io("the log's files could not be made durable", io), &mut wakers);
@@ -86,6 +86,14 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
     wakers.into_iter().for_each(Waker::wake);
     space.wake_driver();
     space.context.budget.relieve_log();
+}
+
+impl Core {
+    /// No log space could be prepared: whoever waits for some is told.
+    fn log_fails(&mut self, error: Error, wakers: &mut Vec<Waker>) {
+        self.room.changed(Some(error.clone()), wakers);
+        self.log_failed = Some(error);
+    }
 }
 
 /// Bytes without which there is no log space of this kind.
