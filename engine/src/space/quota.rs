@@ -197,6 +197,8 @@ impl Core {
         if self.quota.search.is_none() {
             self.quota.search = Some(Search { since: self.line.last(), in_memory: true });
             self.jobs.look_again();
+            // Whoever searches asks for log space, too, where memory cannot be flushed without.
+            self.log_failed = None;
         }
     }
 }
