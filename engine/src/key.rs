@@ -48,6 +48,32 @@ impl Key {
         }
         Some(Key(Repr::Short { len: len as u8, bytes }))
     }
+
+    /// Its eight bytes behind the first `skip`, as a number that is ordered as they are; zeros behind the end.
+    #[inline]
+    pub(crate) fn head(&self, skip: usize) -> u64 {
+        match &self.0 {
+            Repr::Short { bytes, .. } if skip <= SHORT - 8 => word(bytes, skip),
+            Repr::Short { bytes, .. } if skip < SHORT => word(bytes, SHORT - 8) << (8 * (skip - (SHORT - 8))),
+            Repr::Short { .. } => 0,
+            Repr::Long(bytes) => head(bytes, skip),
+        }
+    }
+}
+
+/// What [`Key::head`] is, of bytes.
+pub(crate) fn head(key: &[u8], skip: usize) -> u64 {
+    let rest = key.get(skip..).unwrap_or_default();
+    let mut head = [0; 8];
+    let len = rest.len().min(8);
+    head[..len].copy_from_slice(&rest[..len]);
+    u64::from_be_bytes(head)
+}
+
+/// Eight bytes of a short key, as a number that is ordered as they are.
+#[inline]
+fn word(of: &[u8; SHORT], at: usize) -> u64 {
+    u64::from_be_bytes(of[at..at + 8].try_into().expect("eight bytes"))
 }
 
 impl From<&[u8]> for Key {
@@ -97,8 +123,6 @@ impl Borrow<[u8]> for Key {
 /// the first ones.
 #[inline]
 fn compare(a: &[u8; SHORT], b: &[u8; SHORT]) -> Ordering {
-    let word =
-        |of: &[u8; SHORT], at: usize| u64::from_be_bytes(of[at..at + 8].try_into().expect("eight bytes"));
     let words = |at| word(a, at).cmp(&word(b, at));
     // The last one repeats some of the second.
     words(0).then_with(|| words(8)).then_with(|| words(SHORT - 8))
@@ -165,6 +189,9 @@ mod tests {
                 let (x, y) = (Key::from(&a[..]), Key::from(&b[..]));
                 prop_assert_eq!(x.cmp(&y), a.cmp(&b));
                 prop_assert_eq!((&*x, x == y), (&a[..], a == b));
+                for skip in 0..a.len() + 2 {
+                    prop_assert_eq!(x.head(skip), head(&a, skip));
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::config::Amount;
 use crate::ids::{Lsn, Priority};
 use crate::key::Key;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, VecDeque, btree_map};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -22,12 +22,14 @@ mod range_delete;
 mod range_tests;
 mod replay;
 mod run;
+mod sorted;
 mod spans;
 mod value;
 
 use pinned::Overwritten;
 pub use replay::{Progress, Replay};
 use run::{Run, RunEntry};
+use sorted::Sorted;
 pub use spans::{Hidden, Spans, Stretch};
 pub use value::{Entry, Value};
 
@@ -227,7 +229,7 @@ impl<'a> KeyVersions<'a> {
 pub struct Memtable {
     /// What the log held when the space was opened.
     base: Run,
-    map: BTreeMap<Key, Versions>,
+    map: Sorted<Versions>,
     /// The versions in `map`, together.
     tally: Tally,
     last: Lsn,
@@ -327,12 +329,13 @@ impl Memtable {
         let lsn = self.last;
         self.tally.add(key.len(), value.map(<[u8]>::len), priority);
         let version = Version { lsn, value: value.map(Arc::from) };
-        match self.map.entry(key.into()) {
-            btree_map::Entry::Vacant(entry) => {
+        let own = Key::from(key);
+        match self.map.find(&own) {
+            Err(place) => {
                 if version.value.is_none() || self.base.written(key).is_some() {
-                    self.garbage.push_back((lsn, entry.key().clone()));
+                    self.garbage.push_back((lsn, own.clone()));
                 }
-                entry.insert(Versions::new(version, priority));
+                self.map.insert(place, own, Versions::new(version, priority));
                 if !self.pins.is_empty()
                     && let Some((old, _)) = self.base.written(key)
                 {
@@ -340,11 +343,11 @@ impl Memtable {
                     self.overwritten(key, old, value);
                 }
             }
-            btree_map::Entry::Occupied(mut entry) => {
-                self.garbage.push_back((lsn, entry.key().clone()));
-                let newest = &entry.get().newest;
-                let (old, value) = (newest.lsn, newest.len().unwrap_or(0));
-                entry.get_mut().push(version, priority);
+            Ok(place) => {
+                self.garbage.push_back((lsn, own));
+                let versions = self.map.at_mut(place);
+                let (old, value) = (versions.newest.lsn, versions.newest.len().unwrap_or(0));
+                versions.push(version, priority);
                 if !self.pins.is_empty() {
                     self.overwritten(key, old, value);
                 }
@@ -355,11 +358,7 @@ impl Memtable {
     /// What a reader at `lsn` sees of `key` here, nothing being a delete; `None` if it has to look underneath.
     #[must_use]
     pub fn get(&self, key: &[u8], lsn: Lsn) -> Option<Option<Entry>> {
-        let versions = match Key::in_place(key) {
-            Some(key) => self.map.get(&key),
-            None => self.map.get(key),
-        };
-        let version = versions.and_then(|versions| versions.at(lsn));
+        let version = self.map.get_bytes(key).and_then(|versions| versions.at(lsn));
         if let Some(cover) = self.spans.cover(key, lsn) {
             let written = version.map(|(v, _)| v.lsn).or_else(|| Some(self.base.written(key)?.0));
             if written.is_none_or(|lsn| lsn < cover) {
@@ -378,7 +377,7 @@ impl Memtable {
     /// where nothing is underneath.
     #[must_use]
     pub fn newest(&self, key: &[u8]) -> Option<(Lsn, bool)> {
-        let written = match self.map.get(key) {
+        let written = match self.map.get_bytes(key) {
             Some(versions) => Some((versions.newest.lsn, versions.newest.value.is_some())),
             None => self.base.written(key),
         };
@@ -390,7 +389,7 @@ impl Memtable {
 
     /// All versions of every key behind `after`, in order of keys.
     pub fn versions<'a>(&'a self, after: Bound<&[u8]>) -> impl Iterator<Item = KeyVersions<'a>> {
-        let mut above = self.map.range::<[u8], _>((after, Bound::Unbounded)).peekable();
+        let mut above = self.map.range(after, Bound::Unbounded).peekable();
         let mut below = self.base.range(after, Bound::Unbounded).peekable();
         std::iter::from_fn(move || {
             let order = match (above.peek(), below.peek()) {
@@ -419,7 +418,7 @@ impl Memtable {
         if is_empty_range(lower, upper) {
             return Vec::new();
         }
-        let above = self.map.range::<[u8], _>((lower, upper));
+        let above = self.map.range(lower, upper);
         let hides = |key: &[u8], written| self.spans.cover(key, lsn).is_some_and(|cover| written < cover);
         let visible = |(key, versions): (&'_ Key, &'_ Versions)| {
             let hidden = |v: &Version| v.value.is_some() && hides(key, v.lsn);

@@ -66,17 +66,15 @@ impl Memtable {
     fn collect_stretch(&mut self, (start, end): &Stretch, lsn: Lsn) {
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         self.base.remove_range(Bound::Included(&start[..]), upper, lsn);
-        let within = (Bound::Included(start), end.as_ref().map_or(Bound::Unbounded, Bound::Excluded));
         let tally = &mut self.tally;
-        let emptied = self.map.extract_if(within, |key, versions| {
+        self.map.retain_between(Bound::Included(&start[..]), upper, |key, versions| {
             let mut drop = |old: super::Older| tally.remove(key.len(), old.version.len(), old.priority);
             versions.forget(versions.older().partition_point(|old| old.version.lsn < lsn), &mut drop);
             if versions.newest.lsn < lsn {
                 drop(versions.take_newest());
-                return true;
+                return false;
             }
-            false
+            true
         });
-        emptied.for_each(drop);
     }
 }

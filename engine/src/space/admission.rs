@@ -1,5 +1,5 @@
 //! How a write gets in: state, precondition, brakes, memory, room in the log; then, in the same step, its LSN.
-use super::incarnation::Incarnation;
+use super::incarnation::{Incarnation, Preparing};
 use crate::batch::{Expected, Operations, Precondition, Sizes};
 use crate::budget::Admits;
 use crate::cache::Use;
@@ -125,12 +125,17 @@ impl Incarnation {
             let tiers = self.tiers.read();
             after >= tiers.memtable_bytes() || core.line.bytes_since_rotation() >= tiers.log_bytes()
         };
+        // The next segment is made ahead of need.
+        let prepares = core.wants_segment();
+        if prepares {
+            core.preparing = Preparing::Segment(0);
+        }
         if heavy {
             self.consider(core);
         }
         let starts = self.must_start_driver(core);
         let full = core.line.is_full();
-        let waker = if heavy { core.take_driver_waker() } else { None };
+        let waker = if heavy || prepares { core.take_driver_waker() } else { None };
         drop(guard);
         if starts {
             self.start_driver();

@@ -211,7 +211,7 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
         if let Some(plan) = space.next_job(core) {
             return Poll::Ready(Event::Job(Box::new(plan)));
         }
-        if core.preparing == Preparing::Nothing && core.line.wants_spare() && core.log_failed.is_none() {
+        if core.wants_segment() {
             core.preparing = Preparing::Segment(0);
         }
         if matches!(core.preparing, Preparing::Segment(_) | Preparing::Growth(_)) {

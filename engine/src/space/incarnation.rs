@@ -475,7 +475,7 @@ impl Incarnation {
             Ok(buffer) => {
                 let moved = core.line.wrote(chain, buffer);
                 core.moved(moved, wakers);
-                if core.line.unsynced() >= self.context.config.flush_bytes() {
+                if core.line.should_sync(self.context.config.flush_bytes()) {
                     let written = core.line.written();
                     core.line.want_power(written);
                 }

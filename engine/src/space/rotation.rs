@@ -89,6 +89,11 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
 }
 
 impl Core {
+    /// Whether log space should be prepared ahead of need.
+    pub(super) fn wants_segment(&self) -> bool {
+        self.preparing == Preparing::Nothing && self.line.wants_spare() && self.log_failed.is_none()
+    }
+
     /// No log space could be prepared: whoever waits for some is told.
     fn log_fails(&mut self, error: Error, wakers: &mut Vec<Waker>) {
         self.room.changed(Some(error.clone()), wakers);

@@ -30,6 +30,8 @@ use std::collections::VecDeque;
 const MARKS: u64 = SECTOR as u64 + 2 * mark_len();
 /// Longest buffer that is kept for the next group.
 const BUFFER_KEPT: usize = 4096;
+/// Less is not synced before somebody waits for it.
+const SYNC_AHEAD_MIN: u64 = 128 * 1024;
 /// Longest mark, padded.
 const fn mark_len() -> u64 {
     (frame_len(32) + SECTOR) as u64
@@ -336,10 +338,13 @@ impl<F: Clone> Line<F> {
         std::mem::take(&mut self.since_rotation)
     }
 
-    /// Bytes written since the last sync began.
+    /// Whether what is written should be synced although nobody waits for that: `most` bytes are not, or as much as is left
+    /// of the segment. The first frame of the next one waits until all of this one is durable; so there is as much time for
+    /// each sync as writers take for the other half of what was left, and little to wait for in the end.
     #[must_use]
-    pub fn unsynced(&self) -> u64 {
-        self.unsynced
+    pub fn should_sync(&self, most: u64) -> bool {
+        let left = self.active.as_ref().map_or(u64::MAX, |a| a.capacity - a.offset);
+        self.unsynced >= most.min(left.max(SYNC_AHEAD_MIN))
     }
 
     /// Allocated bytes of the segments that took commits since the last rotation.

@@ -348,3 +348,35 @@ fn nothing_is_ordered_for_a_segment_that_is_being_grown() {
     disk.line.growth_ended(spare, Some(16_384));
     assert_eq!(disk.line.room(10_000), Room::Here);
 }
+
+#[test]
+fn what_the_first_frame_of_a_segment_waits_for_is_synced_ahead() {
+    let mut disk = Disk::new();
+    disk.prepare(4 << 20);
+    let mut left = None;
+    for _ in 0..40 {
+        // A sync takes as long as a dozen writes.
+        for _ in 0..12 {
+            while disk.line.room(1100) == Room::Here && disk.line.buffered < 16 * 1024 {
+                assert!(disk.order(1000));
+            }
+            disk.line.want_process(disk.line.last());
+            disk.start();
+            if disk.write.is_some() {
+                disk.answer_write();
+            }
+            if disk.line.should_sync(1 << 30) {
+                disk.line.want_power(disk.line.written());
+            }
+            disk.start();
+        }
+        if disk.line.room(1100) != Room::Here {
+            left.get_or_insert(disk.line.unsynced);
+        }
+        if disk.sync.is_some() {
+            disk.answer_sync();
+        }
+    }
+    let left = left.expect("the segment was filled");
+    assert!(left <= 3 * SYNC_AHEAD_MIN, "{left} bytes");
+}

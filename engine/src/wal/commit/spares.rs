@@ -2,6 +2,9 @@
 use super::{Line, Spare};
 use crate::wal::segment::SegmentId;
 
+/// A quarter of a segment that is large.
+const LARGE: u64 = 1024 * 1024;
+
 impl<F: Clone> Line<F> {
     /// Takes a segment that is allocated, synced and listed.
     pub fn set_spare(&mut self, spare: Spare<F>) {
@@ -33,10 +36,12 @@ impl<F: Clone> Line<F> {
         }
     }
 
-    /// Whether a spare should be prepared ahead of need: there is none, and half of the active segment is used.
+    /// Whether a spare should be prepared ahead of need: there is none, and half of the active segment is used, or a quarter
+    /// of a large one. On a disk that is busy with a flush it takes as long as a fast writer does for megabytes.
     #[must_use]
     pub fn wants_spare(&self) -> bool {
-        self.spare.is_none() && self.active.as_ref().is_some_and(|a| a.offset + a.reserved > a.capacity / 2)
+        let upto = |capacity: u64| (capacity / 2).min(LARGE.max(capacity / 4));
+        self.spare.is_none() && self.active.as_ref().is_some_and(|a| a.offset + a.reserved > upto(a.capacity))
     }
 
     /// Whether a rotation has no segment to go to.
