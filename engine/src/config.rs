@@ -58,8 +58,9 @@ pub struct Options {
     pub segment_max: u64,
     /// Longest time, in milliseconds, before commits that nobody waits for are synced.
     pub flush_interval_ms: u64,
-    /// Bytes that a space writes to its log before they are synced, whether anybody waits for that or not. What was not
-    /// synced when the process ended is written anew when the space is opened, so this bounds the time that takes.
+    /// Bytes that a space writes to its log before they are synced, whether anybody waits for that or not; fewer before the
+    /// end of a segment, behind which nothing is written before all of it is synced. What was not synced when the process
+    /// ended is written anew when the space is opened, so this bounds the time that takes.
     #[serde(deserialize_with = "size::deserialize")]
     pub flush_bytes: u64,
     /// Quiet time, in milliseconds, after which a space's log is synced and sealed.

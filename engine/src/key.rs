@@ -49,6 +49,11 @@ impl Key {
         Some(Key(Repr::Short { len: len as u8, bytes }))
     }
 
+    /// The very next key.
+    pub(crate) fn successor(&self) -> Key {
+        Key::from(&[self, &[0][..]].concat()[..])
+    }
+
     /// Its eight bytes behind the first `skip`, as a number that is ordered as they are; zeros behind the end.
     #[inline]
     pub(crate) fn head(&self, skip: usize) -> u64 {

@@ -8,8 +8,8 @@
 //! leaf waits for memory once or twice, where halving an array of keys waits at every step, and a tree of small nodes at
 //! every node.
 //!
-//! What is written in ascending order, at the end or anywhere between, fills its leaves: a full leaf is halved only where a
-//! key goes into its middle.
+//! What is written in ascending or descending order, at the ends or anywhere between, fills its leaves: a full leaf is halved
+//! only where a key goes into its middle.
 use crate::key::Key;
 use std::ops::Bound;
 
@@ -152,18 +152,21 @@ impl<V, const N: usize, const M: usize> Sorted<V, N, M> {
             leaf.insert(at, key, value);
             return;
         }
+        // What goes to an end of it leaves it as it is: the new leaf then has all the space up to the neighbour for itself.
+        let from = if at == 0 || at == N { at } else { N / 2 };
         let mut new = Leaf::new(N);
-        if at < N {
+        if from < N {
             let mut all = leaf.take();
-            let front: Vec<_> = all.by_ref().take(N / 2).collect();
+            let front: Vec<_> = all.by_ref().take(from).collect();
             new.extend(all);
             leaf.extend(front);
         }
         match at.checked_sub(leaf.len()) {
-            Some(at) => new.insert(at, key, value),
-            None => leaf.insert(at, key, value),
+            Some(at) if from > 0 => new.insert(at, key, value),
+            _ => leaf.insert(at, key, value),
         }
-        branch.fences.insert(l + 1, new.entry(0).0.clone());
+        let fence = if from < N { new.entry(0).0.clone() } else { leaf.entry(N - 1).0.successor() };
+        branch.fences.insert(l + 1, fence);
         branch.leaves.insert(l + 1, new);
         if branch.leaves.len() > M {
             let from = if l + 1 == M { M } else { M / 2 };
@@ -229,24 +232,28 @@ impl<V, const N: usize, const M: usize> Sorted<V, N, M> {
         }
         // From the end on, so that what is joined has been passed.
         for b in branches.rev() {
-            for l in (0..self.branches[b].leaves.len()).rev() {
+            let first = if b == front.branch { front.leaf } else { 0 };
+            let leaves = self.branches[b].leaves.len();
+            let last = if b == back.branch { leaves.min(back.leaf + 1) } else { leaves };
+            for l in (first..last).rev() {
                 self.join_leaf(b, l);
             }
             self.join_branch(b);
         }
     }
 
-    /// Drops leaf `l` of branch `b` if it is empty, or joins it with a neighbour. Its heads may have been out of date.
+    /// Drops leaf `l` of branch `b` if it is empty, or joins it with a neighbour.
     fn join_leaf(&mut self, b: usize, l: usize) {
         let Branch { fences, leaves } = &mut self.branches[b];
-        join(fences, leaves, l, N / 2, |leaf| leaf.len(), |one, mut other, _| one.extend(other.take()));
-        self.refresh_beside(b, l);
+        if join(fences, leaves, l, N / 2, |leaf| leaf.len(), |one, mut other, _| one.extend(other.take())) {
+            self.refresh_beside(b, l);
+        }
     }
 
     /// The same for branch `b`.
     fn join_branch(&mut self, b: usize) {
         let (fences, branches) = (&mut self.fences, &mut self.branches);
-        join(
+        let joined = join(
             fences,
             branches,
             b,
@@ -257,6 +264,9 @@ impl<V, const N: usize, const M: usize> Sorted<V, N, M> {
                 one.leaves.extend(other.leaves);
             },
         );
+        if !joined {
+            return;
+        }
         for b in b.saturating_sub(1)..=b {
             if let Some(branch) = self.branches.get(b) {
                 let last = branch.leaves.len() - 1;

@@ -2,7 +2,7 @@
 //!
 //! A segment that the manifest in effect does not list does not exist: the commit line gets it only after the switch.
 use super::change::{Refused, change};
-use super::incarnation::{Core, Incarnation, Preparing};
+use super::incarnation::{Core, Incarnation, Phase, Preparing};
 use super::layers::Layers;
 use super::rest::LOG_FILES;
 use crate::codec::align_up;
@@ -91,7 +91,8 @@ pub(super) async fn prepare(space: Arc<Incarnation>, what: Preparing) {
 impl Core {
     /// Whether log space should be prepared ahead of need.
     pub(super) fn wants_segment(&self) -> bool {
-        self.preparing == Preparing::Nothing && self.line.wants_spare() && self.log_failed.is_none()
+        let open = matches!(self.phase, Phase::Open) && self.log_failed.is_none();
+        open && self.preparing == Preparing::Nothing && self.line.wants_spare()
     }
 
     /// No log space could be prepared: whoever waits for some is told.

@@ -77,7 +77,7 @@ impl Fences {
 }
 
 /// Drops the part that lies `at` if it is empty, or joins it with a neighbour if both together are at most `most` long:
-/// `append` is told the fence between both.
+/// `append` is told the fence between both. Whether it did either.
 pub(super) fn join<T>(
     fences: &mut Fences,
     parts: &mut Vec<T>,
@@ -85,14 +85,17 @@ pub(super) fn join<T>(
     most: usize,
     len: impl Fn(&T) -> usize,
     append: impl FnOnce(&mut T, T, Key),
-) {
+) -> bool {
     if len(&parts[at]) == 0 {
         fences.remove(at);
         parts.remove(at);
-        return;
+        return true;
     }
     let fits = |i: usize| parts.get(i + 1).is_some_and(|next| len(&parts[i]) + len(next) <= most);
-    let Some(first) = [Some(at), at.checked_sub(1)].into_iter().flatten().find(|i| fits(*i)) else { return };
+    let Some(first) = [Some(at), at.checked_sub(1)].into_iter().flatten().find(|i| fits(*i)) else {
+        return false;
+    };
     let (fence, part) = (fences.remove(first + 1), parts.remove(first + 1));
     append(&mut parts[first], part, fence);
+    true
 }

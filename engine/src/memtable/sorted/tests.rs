@@ -11,6 +11,7 @@ type Small = Sorted<u32, 4, 3>;
 enum Step {
     Put(u16),
     Ascend(u16, u16),
+    Descend(u16, u16),
     Remove(u16),
     Clear(u16, u16, u16),
 }
@@ -20,6 +21,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => n().prop_map(Step::Put),
         2 => (n(), 1..40u16).prop_map(|(from, count)| Step::Ascend(from, count)),
+        2 => (n(), 1..40u16).prop_map(|(from, count)| Step::Descend(from, count)),
         5 => n().prop_map(Step::Remove),
         1 => (n(), n(), 1..5u16).prop_map(|(from, to, every)| Step::Clear(from, to, every)),
     ]
@@ -85,6 +87,10 @@ proptest! {
                     put(&mut map, n, value);
                     model.insert(key(n), value);
                 }),
+                Step::Descend(from, count) => (from..from + count).rev().for_each(|n| {
+                    put(&mut map, n, value);
+                    model.insert(key(n), value);
+                }),
                 Step::Remove(n) => {
                     let key = key(n);
                     assert_eq!(map.remove(&Key::from(&key[..])), model.remove(&key));
@@ -147,6 +153,13 @@ fn what_is_written_in_order_fills_its_leaves_and_what_is_left_of_many_takes_few(
     }
     let leaves = |map: &Sorted<u32>| map.branches.iter().map(|b| b.leaves.len()).sum::<usize>();
     assert_eq!(leaves(&map), 100_000usize.div_ceil(LEAF));
+    let mut descending = Sorted::<u32>::default();
+    for n in (0..64).chain((64..100_000).rev()) {
+        let place = descending.find(&key(n)).unwrap_err();
+        descending.insert(place, key(n), n);
+    }
+    assert!(leaves(&descending) <= 100_000 / LEAF + 2, "{} leaves", leaves(&descending));
+    assert!(descending.branches.len() <= 2 + leaves(&descending) / (BRANCH / 2));
     for n in (0..100_000).filter(|n| n % 100 != 0) {
         assert_eq!(map.remove(&key(n)), Some(n));
     }
