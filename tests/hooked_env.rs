@@ -6,9 +6,12 @@ use bulkhead::env::{
     Missing, Owner, Sleep, Task,
 };
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Longest that a thread is held back.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is done about a verb.
 #[derive(Debug, Clone)]
@@ -22,7 +25,8 @@ pub enum Hook {
     /// It waits until the rule is lifted, and does what another rule says then.
     Hold,
     /// The thread that calls it waits until the rule is lifted or [`HookedEnv::let_one_go`] lets it go, does it, and has the
-    /// answer at once.
+    /// answer at once. It waits for [`PATIENCE`]: a runtime ends only with its threads, so a test that failed meanwhile would
+    /// hang.
     Block,
     /// The engine panics where it calls this.
     Panic,
@@ -41,6 +45,8 @@ struct Shared {
     calls: Mutex<Vec<(IoOp, PathBuf)>>,
     /// How many calls that block their threads may go on all the same.
     passes: Mutex<u64>,
+    /// Tells threads that are held back of changes of the rules and of passes.
+    freed: Condvar,
     /// What the wall clock stands at, if the test says so.
     wall: Mutex<Option<Duration>>,
     /// Counts changes of the rules.
@@ -61,11 +67,9 @@ impl HookedEnv {
         let handle = tokio::runtime::Handle::current();
         let inner = OsEnv::new(handle.clone(), OsOptions::default());
         let (rules, calls, wall) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let passes = Mutex::default();
-        Arc::new(HookedEnv {
-            inner,
-            shared: Arc::new(Shared { rules, calls, passes, wall, changed: watch::Sender::new(0), handle }),
-        })
+        let (passes, freed, changed) = (Mutex::default(), Condvar::new(), watch::Sender::new(0));
+        let shared = Shared { rules, calls, passes, freed, wall, changed, handle };
+        Arc::new(HookedEnv { inner, shared: Arc::new(shared) })
     }
 
     /// From now on `hook` is done about `op` wherever the path contains `part`.
@@ -76,19 +80,19 @@ impl HookedEnv {
     /// Lifts all rules; what was held back is called now.
     pub fn lift(&self) {
         self.shared.rules.lock().unwrap().clear();
-        self.shared.changed.send_modify(|n| *n += 1);
+        self.shared.tell();
     }
 
     /// One call that blocks its thread goes on.
     pub fn let_one_go(&self) {
         *self.shared.passes.lock().unwrap() += 1;
-        self.shared.changed.send_modify(|n| *n += 1);
+        self.shared.tell();
     }
 
     /// Lifts the rules about `op` alone.
     pub fn lift_only(&self, op: IoOp) {
         self.shared.rules.lock().unwrap().retain(|rule| rule.op != op);
-        self.shared.changed.send_modify(|n| *n += 1);
+        self.shared.tell();
     }
 
     /// Has `hook` done about `op` here alone, and no longer anywhere else.
@@ -97,7 +101,7 @@ impl HookedEnv {
         rules.retain(|rule| rule.op != op);
         rules.push(Rule { op, part: part.to_owned(), hook });
         drop(rules);
-        self.shared.changed.send_modify(|n| *n += 1);
+        self.shared.tell();
     }
 
     /// From now on the wall clock stands at `wall`.
@@ -113,11 +117,24 @@ impl HookedEnv {
 }
 
 impl Shared {
-    fn may_pass(&self) -> bool {
-        let mut passes = self.passes.lock().unwrap();
-        let may = *passes > 0;
-        *passes -= u64::from(may);
-        may
+    /// The rules or the passes have changed.
+    fn tell(&self) {
+        self.changed.send_modify(|n| *n += 1);
+        // Nobody who has just looked misses it: whoever looks holds this lock until it waits.
+        drop(self.passes.lock().unwrap());
+        self.freed.notify_all();
+    }
+
+    /// Holds the calling thread back while the rules say so.
+    fn block(&self, op: IoOp, path: &Path) {
+        let held = |passes: &mut u64| {
+            let held = matches!(self.hook(op, path), Some(Hook::Block));
+            let passes_now = held && *passes > 0;
+            *passes -= u64::from(passes_now);
+            held && !passes_now
+        };
+        let waited = self.freed.wait_timeout_while(self.passes.lock().unwrap(), PATIENCE, held);
+        assert!(!waited.unwrap().1.timed_out(), "{op:?} of {} was held back for ever", path.display());
     }
 
     fn hook(&self, op: IoOp, path: &Path) -> Option<Hook> {
@@ -146,14 +163,8 @@ impl Shared {
             }
             Some(Hook::Panic) => panic!("made to panic by the test"),
             Some(Hook::Block) => {
-                use bulkhead::env::os::block_on;
-                let mut changes = self.changed.subscribe();
-                while let Some(Hook::Block) = self.hook(op, &path)
-                    && !self.may_pass()
-                {
-                    block_on(changes.changed()).expect("the sender is held");
-                }
-                Io::ready(block_on(call()))
+                self.block(op, &path);
+                Io::ready(bulkhead::env::os::block_on(call()))
             }
             Some(Hook::Hold) => {
                 let (completer, io) = Io::pending();

@@ -86,8 +86,9 @@ async fn sixty_four_threads_that_want_one_space_get_one_handle_and_one_log() {
 async fn who_came_while_a_sync_ran_is_served_although_nobody_answered_comes_back() {
     let temp = scratch();
     let env = HookedEnv::new();
-    // No tick comes to their help.
-    let engine = engine(&env, temp.path(), options()).await;
+    // No tick comes to their help, and no segment is made meanwhile: its sync would be taken for one of theirs.
+    let options = Options { segment_first: 1024 * 1024, ..options() };
+    let engine = engine(&env, temp.path(), options).await;
     let space = engine.create_space(&id("alpha")).await.unwrap();
     space.put("first", "v").await.unwrap();
     let put = |key: &'static str| {
@@ -115,6 +116,48 @@ async fn who_came_while_a_sync_ran_is_served_although_nobody_answered_comes_back
         served.expect("nobody waits for ever").unwrap().unwrap();
     }
     engine.close().await.unwrap();
+}
+
+/// The disk may answer a sync before the writer who began it has looked: then nobody else is told of it by the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_waits_for_a_sync_that_a_writer_does_itself_goes_on_when_it_ends() {
+    for closes in [false, true] {
+        let temp = scratch();
+        let env = HookedEnv::new();
+        // No tick comes to anybody's help.
+        let engine = engine(&env, temp.path(), options()).await;
+        let space = engine.create_space(&id("alpha")).await.unwrap();
+        let segments = || space.stats().log.segments;
+        for n in 0.. {
+            space.put(format!("k{n}"), "v").await.unwrap();
+            let made = tokio::time::timeout(Duration::from_millis(20), until("made", || segments() == 2));
+            if made.await.is_ok() {
+                break;
+            }
+        }
+        let syncs = || env.count(IoOp::Sync, "alpha/wal/");
+        let before = syncs();
+        env.rule(IoOp::Sync, "alpha/wal/", Hook::Block);
+        let writer = tokio::spawn({
+            let space = space.clone();
+            async move { space.put("last", "v").await }
+        });
+        until("its sync has begun", || syncs() == before + 1).await;
+        let mut other = tokio::spawn({
+            let space = space.clone();
+            async move { if closes { space.shutdown().await } else { space.compact().await } }
+        });
+        let waits = tokio::time::timeout(Duration::from_millis(300), &mut other).await;
+        assert!(waits.is_err(), "closes: {closes}: it needs what the writer writes");
+        // The writer's, and that of the seal.
+        env.let_one_go();
+        env.let_one_go();
+        writer.await.unwrap().unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(10), other).await;
+        env.lift();
+        ended.unwrap_or_else(|_| panic!("closes: {closes}: stuck")).unwrap().unwrap();
+        engine.close().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

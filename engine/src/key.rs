@@ -66,6 +66,14 @@ impl Key {
     }
 }
 
+/// Length of the longest prefix that both have.
+#[inline]
+pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let words = a.chunks_exact(8).zip(b.chunks_exact(8));
+    let start = 8 * words.take_while(|(x, y)| x == y).count();
+    start + a[start..].iter().zip(&b[start..]).take_while(|(x, y)| x == y).count()
+}
+
 /// What [`Key::head`] is, of bytes.
 pub(crate) fn head(key: &[u8], skip: usize) -> u64 {
     let rest = key.get(skip..).unwrap_or_default();

@@ -7,10 +7,10 @@
 //!
 //! Sorting: entries are distributed by the first bytes of their keys to buckets of equal width, and each bucket is
 //! sorted by a number of those bytes and the place in the log; only where the bytes are equal keys are looked at.
-use super::run::{Run, Slot, TOMBSTONE, prefix};
+use super::run::{Run, Slot, TOMBSTONE};
 use super::{Memtable, Spans, Underneath};
 use crate::ids::{Lsn, Priority};
-use crate::key::Key;
+use crate::key::{Key, common_prefix, head};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -89,7 +89,7 @@ impl Replay {
         let shared = match &mut self.shared {
             None => self.shared.insert(key.to_vec()).len(),
             Some(shared) if !key.starts_with(shared) => {
-                let common = shared.iter().zip(key).take_while(|(a, b)| a == b).count();
+                let common = common_prefix(shared, key);
                 shared.truncate(common);
                 self.valid = self.loose.len();
                 common
@@ -97,7 +97,7 @@ impl Replay {
             Some(shared) => shared.len(),
         };
         self.loose.push(Slot {
-            prefix: prefix(&key[shared..]),
+            prefix: head(key, shared),
             lsn: self.last,
             at: u32::try_from(at).expect("segments are shorter"),
             value: value.map_or(TOMBSTONE, |v| v as u32),
@@ -173,7 +173,7 @@ impl Replay {
     fn distribute(&mut self) {
         let skip = self.shared.as_ref().map_or(0, Vec::len);
         for slot in &mut self.loose[..self.valid] {
-            slot.prefix = prefix(&slot.key_in(&self.chunks)[skip..]);
+            slot.prefix = head(slot.key_in(&self.chunks), skip);
         }
         self.valid = 0;
         let (mut least, mut most) = (u64::MAX, 0);

@@ -5,6 +5,7 @@
 //! by every reader; its bytes go when the run is packed, which it is once less than half of what it holds is alive.
 use super::{Entry, KeyVersion, Seen, Tally, Value};
 use crate::ids::{Lsn, Priority};
+use crate::key::head;
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -74,14 +75,6 @@ impl Slot {
     }
 }
 
-/// The first eight bytes of `key` as a number that is ordered as they are.
-pub(super) fn prefix(key: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    let n = key.len().min(8);
-    word[..n].copy_from_slice(&key[..n]);
-    u64::from_be_bytes(word)
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Run {
@@ -146,7 +139,7 @@ impl Run {
         let Some(rest) = key.strip_prefix(&self.shared[..]) else {
             return Err(if key < &self.shared[..] { 0 } else { self.slots.len() });
         };
-        let wanted = prefix(rest);
+        let wanted = head(rest, 0);
         let from = self.fence.partition_point(|&p| p < wanted).saturating_sub(1) * STRIDE;
         let to = (self.fence.partition_point(|&p| p <= wanted) * STRIDE).min(self.slots.len());
         let order = |slot: &Slot| match slot.prefix.cmp(&wanted) {

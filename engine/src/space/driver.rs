@@ -242,6 +242,8 @@ fn poll_event(space: &Arc<Incarnation>, rhythm: &mut Rhythm, cx: &mut Context<'_
         return Poll::Ready(Event::Work);
     }
     core.driver = Driver::Running(Some(cx.waker().clone()));
+    let is_to_flush = core.flushing == Flushing::Idle && (core.gives_back || space.flushes(core));
+    core.follows_log = rhythm.closing || is_to_flush;
     let fenced = core.line.is_fenced();
     drop(guard);
     if fenced {

@@ -66,8 +66,11 @@ pub(crate) struct Core {
     /// Jobs taken from the line whose I/O is being issued right now.
     pub(crate) issuing: u32,
     pub(crate) driver: Driver,
+    /// The driver sleeps although it has more to do than at ticks: it waits for what the log does next, and is to be told
+    /// of that by whoever does it.
+    pub(super) follows_log: bool,
     pub(crate) finished: Waiters,
-    /// Preparing log space failed so last time: not tried again ahead of need, only when a commit asks.
+    /// Preparing log space failed so last time: not tried again ahead of need, only when a commit or a search for room asks.
     pub(crate) log_failed: Option<Error>,
     pub(crate) flushing: Flushing,
     /// The last flush failed so, and the next one begins at this time.
@@ -204,6 +207,7 @@ impl Incarnation {
             sync: None,
             issuing: 0,
             driver: Driver::Absent,
+            follows_log: false,
             finished: Waiters::default(),
             log_failed: None,
             flushing: Flushing::Idle,
@@ -440,7 +444,7 @@ impl Incarnation {
                 }
             }
             core.issuing -= 1;
-            needs_driver |= core.line.is_fenced();
+            needs_driver |= core.line.is_fenced() || core.follows_log;
         }
         if wakers.is_empty() && !needs_driver {
             return core;

@@ -21,6 +21,7 @@ use super::heads::{Near, Places, head};
 use super::piece::{Handle, Malformed};
 use crate::codec::{Reader, priority_word, put_varint, unzigzag, zigzag};
 use crate::ids::{Lsn, Priority};
+use crate::key::common_prefix;
 use crate::limits::{BOUND_MAX, KEY_MAX, TABLE_PLACES_MAX, VALUE_MAX};
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -478,14 +479,6 @@ fn is_hit(order: Ordering, entry: &RawEntry, lsn: Lsn) -> bool {
 fn order(a: &[u8], b: &[u8]) -> (Ordering, usize) {
     let common = common_prefix(a, b);
     (a[common..].first().cmp(&b[common..].first()), common)
-}
-
-/// Length of the longest prefix that both have.
-#[inline]
-pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    let words = a.chunks_exact(8).zip(b.chunks_exact(8));
-    let start = 8 * words.take_while(|(x, y)| x == y).count();
-    start + a[start..].iter().zip(&b[start..]).take_while(|(x, y)| x == y).count()
 }
 
 /// Where the body of `entry` is to lie if its value stays in the block.

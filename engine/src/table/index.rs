@@ -13,10 +13,10 @@
 //! one need be looked at only if that child's key is the key sought. Everything has a place that can be computed: a
 //! search reads what it compares. In memory the first bytes of all keys stand side by side beside it, so that a search reads
 //! few of the keys themselves.
-use super::block::common_prefix;
 use super::heads::{equal, head};
 use super::piece::{Handle, Malformed};
 use crate::codec::Reader;
+use crate::key::common_prefix;
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::sync::Arc;

@@ -2,9 +2,10 @@
 //! directions, for snapshots, and after a reopen; its log is cut behind what was flushed. Method: real files, a tiny
 //! memtable, and a map beside it.
 use crate::one_space::{self, Dice, Model, files};
+use bulkhead::env::os::OsEnv;
 use bulkhead::{
-    Batch, Direction, Durability, Engine, ErrorKind, Expected, Precondition, Rejected, Snapshot, Space,
-    TierOptions, WriteOptions,
+    Batch, Direction, Durability, Engine, ErrorKind, Expected, Options, Precondition, Rejected, Snapshot,
+    Space, SpaceId, TierOptions, WriteOptions,
 };
 use std::path::Path;
 
@@ -131,4 +132,28 @@ async fn a_scan_goes_on_over_memtables_that_were_flushed_under_it() {
         drop(scan);
         engine.close().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_next_segment_is_made_before_it_is_needed_without_waiting_for_a_tick() {
+    let root = tempfile::tempdir().unwrap();
+    let hour = 3_600_000;
+    let durability = Durability::Process;
+    let options = Options { durability, flush_interval_ms: hour, idle_seal_ms: hour, ..Options::default() };
+    let engine = Engine::open(OsEnv::current(), root.path(), options).await.unwrap();
+    let space = engine.get_or_create_space(&SpaceId::new("s").unwrap()).await.unwrap();
+    space.put("first", vec![7; 1000]).await.unwrap();
+    // The driver is done with what that brought: nothing wakes it from here on but who needs it.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(files(root.path(), "wal"), 1);
+    for n in 0..35 {
+        space.put(format!("{n}"), vec![7; 1000]).await.unwrap();
+    }
+    let mut waited = 0;
+    while files(root.path(), "wal") < 2 {
+        assert!(waited < 10_000, "more than half of the first segment is used");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        waited += 10;
+    }
+    engine.close().await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! What divides parts that lie beside each other.
-use super::probe::{Probe, Side, among, shared};
-use crate::key::Key;
+use super::probe::{Probe, Side, among};
+use crate::key::{Key, common_prefix};
 use std::cmp::Ordering;
 
 /// Those of parts that lie beside each other.
@@ -67,7 +67,7 @@ impl Fences {
 
     pub(super) fn refresh(&mut self) {
         let skip = match self.keys.get(1..) {
-            Some([first, .., last]) => shared(first, last),
+            Some([first, .., last]) => common_prefix(first, last),
             _ => 0,
         };
         self.skip = skip;

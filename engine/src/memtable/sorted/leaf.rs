@@ -1,6 +1,6 @@
 //! Where entries lie.
-use super::probe::{Probe, Side, among, shared};
-use crate::key::Key;
+use super::probe::{Probe, Side, among};
+use crate::key::{Key, common_prefix};
 
 /// Entries between two fences. In memory of its own: leaves are moved about in their branches.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Its keys lie between these fences now.
     pub(super) fn refresh(&mut self, lower: Option<&Key>, upper: Option<&Key>) {
-        self.0.skip = lower.zip(upper).map_or(0, |(lower, upper)| shared(lower, upper));
+        self.0.skip = lower.zip(upper).map_or(0, |(lower, upper)| common_prefix(lower, upper));
         for at in 0..self.len() {
             self.0.heads[at] = self.entry(at).0.head(self.0.skip);
         }

@@ -65,8 +65,3 @@ pub(super) fn among<'a, P: Probe + ?Sized>(
     }
     from
 }
-
-/// How many bytes two keys share.
-pub(super) fn shared(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}

@@ -1,7 +1,7 @@
 //! Goal: the map is one, whatever is done to it, and its fences and heads are what they are said to be. Method: small leaves
 //! and branches, any steps, and a map of the standard library beside it.
-use super::probe::shared;
 use super::*;
+use crate::key::common_prefix;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ fn check(map: &Small) {
             };
             let (lower, upper) = (fence(b, l), fence(b, l + 1));
             assert!(lower.is_none_or(|fence| last < Some(fence) && *fence <= leaf.entry(0).0));
-            let share = lower.zip(upper).map_or(0, |(lower, upper)| shared(lower, upper));
+            let share = lower.zip(upper).map_or(0, |(lower, upper)| common_prefix(lower, upper));
             leaf.check(share);
             for at in 0..leaf.len() {
                 let (key, _) = leaf.entry(at);

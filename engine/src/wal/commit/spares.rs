@@ -2,7 +2,7 @@
 use super::{Line, Spare};
 use crate::wal::segment::SegmentId;
 
-/// A quarter of a segment that is large.
+/// A segment is large if a quarter of it is more.
 const LARGE: u64 = 1024 * 1024;
 
 impl<F: Clone> Line<F> {

@@ -93,11 +93,13 @@ impl Story {
         }
     }
 
-    /// Whether it is a sync of a segment that took no frame: it was made ahead of need, and then nobody needed it.
+    /// Whether it is the only sync of a segment that took no frame: it was made ahead of need, and then nobody needed it.
     fn is_of_unused_segment(&self, call: usize) -> bool {
         let Call::Sync(synced) = &self.trace.calls[call] else { return false };
         let takes = |c: &Call| matches!(c, Call::Write { path, offset, .. } if path == synced && *offset > 0);
-        self.role(call) == "a segment" && !self.trace.calls.iter().any(takes)
+        let syncs =
+            self.trace.calls.iter().filter(|c| matches!(c, Call::Sync(path) if path == synced)).count();
+        self.role(call) == "a segment" && syncs == 1 && !self.trace.calls.iter().any(takes)
     }
 
     /// Whether the process that made this call had opened its engine before.
