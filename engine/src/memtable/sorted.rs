@@ -190,9 +190,9 @@ impl<V, const N: usize, const M: usize> Sorted<V, N, M> {
         let leaf = &mut self.branches[b].leaves[l];
         let value = leaf.remove(at);
         self.len -= 1;
-        if leaf.len() <= N / 4 {
+        if leaf.len() < N / 2 {
             self.join_leaf(b, l);
-            if self.branches[b].leaves.len() <= M / 4 {
+            if self.branches[b].leaves.len() < M / 2 {
                 self.join_branch(b);
             }
         }
@@ -242,10 +242,12 @@ impl<V, const N: usize, const M: usize> Sorted<V, N, M> {
         }
     }
 
-    /// Drops leaf `l` of branch `b` if it is empty, or joins it with a neighbour.
+    /// Drops leaf `l` of branch `b` if it is empty, or joins it with a neighbour. So any two neighbours that were looked at are
+    /// three quarters of a leaf together, and what is joined has room for a quarter before it is halved again.
     fn join_leaf(&mut self, b: usize, l: usize) {
         let Branch { fences, leaves } = &mut self.branches[b];
-        if join(fences, leaves, l, N / 2, |leaf| leaf.len(), |one, mut other, _| one.extend(other.take())) {
+        if join(fences, leaves, l, N * 3 / 4, |leaf| leaf.len(), |one, mut other, _| one.extend(other.take()))
+        {
             self.refresh_beside(b, l);
         }
     }
@@ -257,7 +259,7 @@ impl<V, const N: usize, const M: usize> Sorted<V, N, M> {
             fences,
             branches,
             b,
-            M / 2,
+            M * 3 / 4,
             |branch| branch.leaves.len(),
             |one, other, fence| {
                 one.fences.append(fence, other.fences);

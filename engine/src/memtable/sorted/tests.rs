@@ -160,9 +160,13 @@ fn what_is_written_in_order_fills_its_leaves_and_what_is_left_of_many_takes_few(
     }
     assert!(leaves(&descending) <= 100_000 / LEAF + 2, "{} leaves", leaves(&descending));
     assert!(descending.branches.len() <= 2 + leaves(&descending) / (BRANCH / 2));
-    for n in (0..100_000).filter(|n| n % 100 != 0) {
+    // In an order in which no neighbours go one after the other.
+    let scattered = (0..100_000_u64).map(|n| (n * 61_803 % 100_000) as u32);
+    for n in scattered.filter(|n| n % 10 != 0) {
         assert_eq!(map.remove(&key(n)), Some(n));
     }
-    assert!(leaves(&map) <= 1000 / (LEAF / 8), "{} leaves", leaves(&map));
-    assert!(map.branches.len() <= 1 + leaves(&map) / (BRANCH / 8), "{} branches", map.branches.len());
+    let (pair, pair_of_leaves) = (LEAF * 3 / 4, BRANCH * 3 / 4);
+    assert!(map.branches.len() <= 2 * leaves(&map) / pair_of_leaves + 1, "{} branches", map.branches.len());
+    // The last leaf of a branch has no neighbour behind it.
+    assert!(leaves(&map) <= 2 * 10_000 / pair + map.branches.len(), "{} leaves", leaves(&map));
 }
