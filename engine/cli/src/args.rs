@@ -381,6 +381,9 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: u16,
     /// Compare keys that are there already with their files by content, not by length alone
+    ///
+    /// A load that took one to be there by its length alone is not reported as complete. With --ack-log, those that
+    /// have no line there are compared by content in any case, and get their line.
     #[arg(long)]
     pub compare: bool,
     /// Write files again whose stored value differs, instead of reporting them

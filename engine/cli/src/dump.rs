@@ -44,10 +44,11 @@ enum Written {
 
 /// Dumps the space as of one moment. Fails unless every entry is a file now.
 pub fn run(settings: &Settings, args: DumpArgs) -> Result<(), Failure> {
-    std::fs::create_dir_all(&args.dir).map_err(|e| Failure::file("made", &args.dir, &e))?;
     let other = if args.force { Other::Replace } else { Other::Keep };
     let mut target = Target { root: &args.dir, other, dirs: BTreeSet::new() };
     let dumped = with_space(settings, args.space.as_ref(), |space| {
+        // Only now: a space that is not there leaves no directory behind.
+        std::fs::create_dir_all(&args.dir).map_err(|e| Failure::file("made", &args.dir, &e))?;
         let mut dumped = Dumped::default();
         for entry in space.scan::<&[u8]>(.., Direction::Ascending) {
             let (key, value) = entry?;

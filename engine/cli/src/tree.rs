@@ -23,14 +23,16 @@ pub struct Tree {
     /// Sockets, pipes and devices.
     pub specials: u64,
     pub empty_dirs: u64,
+    /// Directories that could not be listed, and entries that could not be looked at. Nothing below them is in `files`.
+    pub unreadable: Vec<(PathBuf, std::io::Error)>,
 }
 
 impl Tree {
-    /// Lists everything below `root`, following no link.
+    /// Lists everything below `root`, following no link. What cannot be read below it is noted; `root` itself must be.
     pub fn list(root: &Path) -> Result<Tree, Failure> {
         let mut tree = Tree { root: root.to_path_buf(), ..Tree::default() };
-        let mut below = Vec::new();
-        tree.walk(&mut below)?;
+        let entries = entries(root).map_err(|e| Failure::file("read", root, &e))?;
+        tree.walk(entries, &mut Vec::new());
         Ok(tree)
     }
 
@@ -39,34 +41,44 @@ impl Tree {
         root.join(std::ffi::OsStr::from_bytes(key))
     }
 
-    fn walk(&mut self, below: &mut Vec<u8>) -> Result<(), Failure> {
-        let dir = Tree::path_of(&self.root, below);
-        let failed = |e: std::io::Error| Failure::file("read", &dir, &e);
-        let mut entries =
-            std::fs::read_dir(&dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
-        entries.sort_by_key(DirEntry::file_name);
+    fn walk(&mut self, entries: Vec<DirEntry>, below: &mut Vec<u8>) {
         if entries.is_empty() {
             self.empty_dirs += 1;
         }
         for entry in entries {
-            let kind = entry.file_type().map_err(failed)?;
             let above = below.len();
             if above > 0 {
                 below.push(b'/');
             }
             below.extend(entry.file_name().into_vec());
-            if kind.is_dir() {
-                self.walk(below)?;
-            } else if kind.is_file() {
-                let len = entry.metadata().map_err(failed)?.len();
-                self.files.push(SourceFile { key: below.clone(), len });
-            } else if kind.is_symlink() {
-                self.symlinks += 1;
-            } else {
-                self.specials += 1;
+            if let Err(e) = self.enter(&entry, below) {
+                self.unreadable.push((Tree::path_of(&self.root, below), e));
             }
             below.truncate(above);
         }
+    }
+
+    /// Takes in one entry, which lies at `below`, with all below it.
+    fn enter(&mut self, entry: &DirEntry, below: &mut Vec<u8>) -> std::io::Result<()> {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            let entries = entries(&Tree::path_of(&self.root, below))?;
+            self.walk(entries, below);
+        } else if kind.is_file() {
+            let len = entry.metadata()?.len();
+            self.files.push(SourceFile { key: below.clone(), len });
+        } else if kind.is_symlink() {
+            self.symlinks += 1;
+        } else {
+            self.specials += 1;
+        }
         Ok(())
     }
+}
+
+/// The entries of one directory by name.
+fn entries(dir: &Path) -> std::io::Result<Vec<DirEntry>> {
+    let mut entries = std::fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(DirEntry::file_name);
+    Ok(entries)
 }

@@ -1,6 +1,6 @@
 //! Goal: a load that is killed at any moment loses nothing that it acknowledged, and a further run completes it.
 //! Method: SIGKILL five loads of one tree at random moments; before each resume, every key of the ack log is compared
-//! with its file; at the end the dumps are compared with the tree.
+//! with its file; at the end the dumps are compared with the tree, and every file has one line for each space.
 use super::run::{Home, finish, write};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -67,10 +67,14 @@ fn five_kills_lose_nothing_that_was_acknowledged() {
             acknowledged = 0;
         }
     }
-    let last = finish(load("process"));
+    let mut last = load("process");
+    last.arg("--compare");
+    let last = finish(last);
     assert_eq!(last.code, Some(0), "{}", last.stderr);
     let report = last.json();
     assert_eq!((&report["symlinks"], &report["complete"]), (&1.into(), &true.into()), "{report}");
+    // Also those that were durable when the kill came, and had no line yet.
+    assert_eq!(lines(&acks), 2 * stored.len() as u64);
     for space in ["alpha", "beta"] {
         let to = home.path(&format!("dump-{space}"));
         home.ok(&["dump".as_ref(), "--space".as_ref(), space.as_ref(), to.as_os_str()]);

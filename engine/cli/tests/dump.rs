@@ -59,15 +59,21 @@ fn a_load_reports_what_it_does_not_store_and_what_differs() {
     );
     assert_eq!((&report["spaces"][0]["written"], &report["spaces"][0]["too_large"]), (&json!(2), &json!(1)));
     std::fs::remove_file(tree.join("huge")).unwrap();
-    assert_eq!(home.ok(&load).json()["spaces"][0]["present"], 2);
+    let again = home.ok(&load).json();
+    assert_eq!((&again["spaces"][0]["present"], &again["spaces"][0]["by_length"]), (&json!(2), &json!(2)));
     // Another length is seen at once, another content of the same length when asked for.
     write(&tree.join("a"), "longer than first");
     home.run(&load).failed(1, &["a: its key is there with another value"]);
     home.ok(&[&load[..], &["--replace".as_ref()]].concat());
     write(&tree.join("b"), "2");
-    home.ok(&load);
-    home.run(&[&load[..], &["--compare".as_ref()]].concat()).failed(1, &["b: its key is there"]);
-    home.ok(&[&load[..], &["--compare".as_ref(), "--replace".as_ref()]].concat());
+    // It was called complete, although b holds another value.
+    assert_eq!(home.ok(&load).json()["complete"], false);
+    let said = home.ok(&load[..4]);
+    assert!(said.text().contains("by length alone: 2 keys there already; --compare"), "{}", said.text());
+    let compare = [&load[..], &["--compare".as_ref()]].concat();
+    home.run(&compare).failed(1, &["b: its key is there"]);
+    home.ok(&[&compare[..], &["--replace".as_ref()]].concat());
+    assert_eq!(home.ok(&compare).json()["complete"], true);
     assert_eq!(home.ok(&["get", "-s", "alpha", "b"]).stdout, b"2");
     assert_eq!(home.ok(&["get", "-s", "alpha", "a"]).stdout, b"longer than first");
 }
@@ -81,6 +87,109 @@ fn the_data_root_is_not_loaded_into_itself() {
     assert!(!home.path(".local").exists());
     home.ok(&["spaces", "create", "alpha"]);
     home.run(&load).failed(64, &["lies in the tree to load"]);
+}
+
+#[test]
+fn an_ack_log_in_the_tree_to_load_is_refused_at_once() {
+    let home = Home::new();
+    let (tree, acks) = (home.path("tree"), home.path("tree/sub/acks"));
+    write(&tree.join("sub/a"), "a");
+    let load =
+        ["load".as_ref(), tree.as_os_str(), "-s=alpha".as_ref(), "--ack-log".as_ref(), acks.as_os_str()];
+    home.run(&load).failed(64, &["the ack log ", "sub/acks lies in the tree to load"]);
+    assert!(!acks.exists() && !home.default_root().exists());
+    write(&acks, "");
+    home.run(&load).failed(64, &["the ack log ", "lies in the tree to load"]);
+}
+
+/// It was cut to its last line end before it was looked at.
+#[test]
+fn a_file_that_is_no_ack_log_is_refused_and_left_as_it_is() {
+    let home = Home::new();
+    let (tree, acks) = (home.path("tree"), home.path("precious"));
+    write(&tree.join("a"), "a");
+    let load = ["load".as_ref(), tree.as_os_str(), "-s=A".as_ref(), "--ack-log".as_ref(), acks.as_os_str()];
+    for content in ["precious without newline", "A\ta\nprecious", "two\nlines\n"] {
+        write(&acks, content);
+        home.run(&load).failed(1, &["precious: line ", "no ack log", "not touched"]);
+        assert_eq!(std::fs::read_to_string(&acks).unwrap(), content);
+    }
+    assert!(!home.default_root().exists());
+    write(&acks, "A\tb\nA");
+    home.ok(&load);
+    assert_eq!(std::fs::read_to_string(&acks).unwrap(), "A\tb\nA\ta\n");
+}
+
+/// A kill between acknowledgement and line left a key that never got one, so that `verify` passed over it.
+#[test]
+fn a_key_that_is_there_without_its_line_gets_it_if_its_value_is_the_file() {
+    let home = Home::new();
+    let (tree, acks) = (home.path("tree"), home.path("acks"));
+    for name in ["a", "b", "c"] {
+        write(&tree.join(name), name);
+    }
+    for durability in ["process", "power"] {
+        let load = [
+            "load".as_ref(),
+            tree.as_os_str(),
+            "-s=alpha".as_ref(),
+            "--json".as_ref(),
+            "--durability".as_ref(),
+            durability.as_ref(),
+            "--ack-log".as_ref(),
+            acks.as_os_str(),
+        ];
+        home.ok(&load);
+        write(&acks, "alpha\tb\nalp");
+        let space = home.ok(&load).json()["spaces"][0].clone();
+        assert_eq!((&space["present"], &space["by_length"]), (&json!(3), &json!(1)), "{space}");
+        let text = std::fs::read_to_string(&acks).unwrap();
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["alpha\ta", "alpha\tb", "alpha\tc"], "{durability}");
+        write(&acks, "");
+        write(&tree.join("c"), "C");
+        home.run(&load).failed(1, &["c: its key is there with another value"]);
+        assert_eq!(std::fs::read_to_string(&acks).unwrap().lines().count(), 2, "c is not what its file is");
+        write(&tree.join("c"), "c");
+    }
+}
+
+/// One directory that could not be read ended the whole load.
+#[test]
+fn a_directory_that_cannot_be_read_is_told_and_the_rest_is_loaded() {
+    let home = Home::new();
+    let tree = home.path("tree");
+    write(&tree.join("a"), "a");
+    write(&tree.join("z/b"), "b");
+    // Its path is longer than a path may be, which stops root too.
+    let long = |parts: usize| vec!["d".repeat(200); parts].join("/");
+    let (upper, lower) = (tree.join(long(12)), home.path("lower"));
+    std::fs::create_dir_all(&upper).unwrap();
+    std::fs::create_dir_all(lower.join(long(12))).unwrap();
+    std::fs::rename(&lower, upper.join("lower")).unwrap();
+    let load = ["load".as_ref(), tree.as_os_str(), "-s=alpha".as_ref(), "--json".as_ref()];
+    let ran = home.run(&load);
+    ran.failed(1, &["could not be read: ", "nothing below it is loaded"]);
+    let report = ran.json();
+    assert_eq!(
+        [&report["unreadable"], &report["complete"], &report["spaces"][0]["written"]],
+        [&json!(1), &json!(false), &json!(2)]
+    );
+    assert!(home.run(&load[..3]).text().contains("could not be read: 1 path with all below"));
+    assert_eq!(home.ok(&["get", "-s", "alpha", "z/b"]).stdout, b"b");
+    home.run(&["load", "-s=alpha", "/nowhere"]).failed(1, &["/nowhere could not be"]);
+}
+
+#[test]
+fn a_dump_of_a_space_that_is_not_there_makes_no_directory() {
+    let home = Home::new();
+    let to = home.path("out");
+    let dump = ["dump".as_ref(), "-s=nosuch".as_ref(), to.as_os_str()];
+    home.run(&dump).failed(1, &["no data root"]);
+    home.ok(&["spaces", "create", "alpha"]);
+    home.run(&dump).failed(1, &["there is no such space"]);
+    assert!(!to.exists());
 }
 
 #[test]

@@ -147,6 +147,41 @@ fn spaces_are_listed_with_what_is_none() {
     assert_eq!(home.ok(&["delete", "-s", "alpha", "k", "--json"]).json(), json!({"key": "k", "lsn": "2.1"}));
 }
 
+/// Any directory that was there became a data root.
+#[test]
+fn a_directory_that_is_no_data_root_is_not_made_one_by_commands_that_read() {
+    let home = Home::new();
+    write(&home.path("plain/photos/wall"), "mine");
+    write(&home.path("acks"), "");
+    let (plain, acks, out) = (home.path("plain"), home.path("acks"), home.path("out"));
+    let (plain, acks, out) = (plain.to_str().unwrap(), acks.to_str().unwrap(), out.to_str().unwrap());
+    let commands: [&[&str]; 11] = [
+        &["get", "-s=a", "k"],
+        &["scan", "-s=a"],
+        &["delete", "-s=a", "k"],
+        &["clear", "-s=a"],
+        &["compact", "-s=a"],
+        &["spaces", "list"],
+        &["spaces", "stat"],
+        &["spaces", "delete", "a"],
+        &["recover"],
+        &["dump", "-s=a", out],
+        &["verify", plain, "--ack-log", acks],
+    ];
+    for command in commands {
+        let ran = home.run(&[command, &["--data-root", plain]].concat());
+        ran.failed(1, &["no data root", plain, "--data-root"]);
+        let left = std::fs::read_dir(plain).unwrap().count();
+        assert_eq!((left, home.path("out").exists()), (1, false), "{command:?}");
+    }
+    home.ok(&["spaces", "create", "a", "--data-root", plain]);
+    home.ok(&["spaces", "list", "--data-root", plain]);
+    // Spaces without it are damage, and said to be.
+    std::fs::remove_file(home.path("plain/.engine")).unwrap();
+    home.run(&["get", "-s=a", "k", "--data-root", plain])
+        .failed(1, &["identity is missing although it holds spaces"]);
+}
+
 #[test]
 fn a_closed_pipe_is_no_error() {
     let home = Home::new();

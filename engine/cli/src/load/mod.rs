@@ -1,7 +1,8 @@
 //! `load`: a directory tree into spaces, all of them at once, resumable after any kill.
 //!
 //! A file counts as written once its acknowledgement came; only then does it get its line in the ack log. A key that
-//! is there already is not written again, so that a second run writes what the first one did not.
+//! is there already is not written again, so that a second run writes what the first one did not; if it has the file's
+//! content and no line, it gets its line.
 mod tally;
 mod worker;
 
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use tally::Tally;
 use worker::{Job, Present, Replacing};
 
-/// Loads the tree. Fails if any file of it is not in every space as it is on disk.
+/// Loads the tree. Fails if any file of it is known not to be in every space as it is on disk.
 pub fn run(settings: &Settings, args: LoadArgs) -> Result<(), Failure> {
     let spaces = distinct(&args.spaces)?;
     let durability = settings.options.durability;
@@ -31,9 +32,15 @@ pub fn run(settings: &Settings, args: LoadArgs) -> Result<(), Failure> {
             "load acknowledges every file: choose --durability process or --durability power".into(),
         ));
     }
-    refuse_own_data(&args.dir, &settings.data_root)?;
+    refuse_inside(&args.dir, "data root", &settings.data_root)?;
+    if let Some(path) = &args.ack_log {
+        refuse_inside(&args.dir, "ack log", path)?;
+    }
     let tree = Tree::list(&args.dir)?;
-    let acks = args.ack_log.as_deref().map(AckLog::append_to).transpose()?;
+    for (path, e) in &tree.unreadable {
+        eprintln!("{}: could not be read: {e}; nothing below it is loaded", path.display());
+    }
+    let acks = args.ack_log.as_deref().map(|path| AckLog::append_to(path, &spaces)).transpose()?;
     let progress = progress(tree.files.len() as u64 * spaces.len() as u64);
     let present = if args.compare { Present::CompareContent } else { Present::CompareLength };
     let replacing = if args.replace { Replacing::Yes } else { Replacing::No };
@@ -57,7 +64,8 @@ pub fn run(settings: &Settings, args: LoadArgs) -> Result<(), Failure> {
     } else {
         report.text(&mut out)?
     }
-    if tallies.iter().all(Tally::is_complete) { Ok(()) } else { Err(Failure::Said) }
+    let loaded = tree.unreadable.is_empty() && tallies.iter().all(Tally::is_loaded);
+    if loaded { Ok(()) } else { Err(Failure::Said) }
 }
 
 fn distinct(spaces: &[SpaceId]) -> Result<Vec<SpaceId>, Failure> {
@@ -69,13 +77,16 @@ fn distinct(spaces: &[SpaceId]) -> Result<Vec<SpaceId>, Failure> {
     }
 }
 
-/// Loading the data root into itself would not end well. If it is not there yet, what counts is where it will be.
-fn refuse_own_data(dir: &Path, root: &Path) -> Result<(), Failure> {
+/// Loading what the load itself writes would not end well. If it is not there yet, what counts is where it will be.
+fn refuse_inside(dir: &Path, what: &str, path: &Path) -> Result<(), Failure> {
     let dir = dir.canonicalize().map_err(|e| Failure::file("opened", dir, &e))?;
-    let absolute = std::path::absolute(root).map_err(|e| Failure::file("found", root, &e))?;
+    let absolute = std::path::absolute(path).map_err(|e| Failure::file("found", path, &e))?;
     let existing = absolute.ancestors().find_map(|above| above.canonicalize().ok());
     if existing.is_some_and(|existing| existing.starts_with(&dir)) {
-        return Err(Failure::Usage(format!("the data root {} lies in the tree to load", root.display())));
+        return Err(Failure::Usage(format!(
+            "the {what} {} lies in the tree to load: choose another place for it",
+            path.display()
+        )));
     }
     Ok(())
 }
@@ -138,6 +149,19 @@ impl Report<'_> {
             Some(peak) => writeln!(out, "; peak memory {}.", bytes(peak))?,
             None => writeln!(out, ".")?,
         }
+        let by_length: u64 = self.tallies.iter().map(|t| t.by_length).sum();
+        if by_length > 0 {
+            let keys = count(by_length, "key");
+            writeln!(out, "Compared by length alone: {keys} there already; --compare compares the content.")?;
+        }
+        match self.tree.unreadable.len() as u64 {
+            0 => {}
+            n => writeln!(
+                out,
+                "Not loaded, since they could not be read: {} with all below.",
+                count(n, "path")
+            )?,
+        }
         let Tree { symlinks, specials, empty_dirs, .. } = *self.tree;
         if symlinks + specials + empty_dirs > 0 {
             let parts =
@@ -156,12 +180,13 @@ impl Report<'_> {
                 "symlinks": self.tree.symlinks,
                 "special_files": self.tree.specials,
                 "empty_directories": self.tree.empty_dirs,
+                "unreadable": self.tree.unreadable.len(),
                 "written_bytes": self.written_bytes(),
                 "seconds": self.took.as_secs_f64(),
                 "megabytes_per_second": self.megabytes_per_second(),
                 "peak_memory_bytes": peak_memory(),
                 "durability": self.durability,
-                "complete": self.tallies.iter().all(Tally::is_complete),
+                "complete": self.tree.unreadable.is_empty() && self.tallies.iter().all(Tally::is_complete),
             }),
         )
     }

@@ -11,6 +11,8 @@ pub struct Tally {
     pub written_bytes: u64,
     /// There before, and taken to be the same.
     pub present: u64,
+    /// Of `present`, those whose length alone was compared.
+    pub by_length: u64,
     /// Longer than a value may be.
     pub too_large: u64,
     /// There before with another value, and left so.
@@ -27,6 +29,7 @@ impl Tally {
             written: 0,
             written_bytes: 0,
             present: 0,
+            by_length: 0,
             too_large: 0,
             different: 0,
             failed: 0,
@@ -38,13 +41,19 @@ impl Tally {
         self.written += other.written;
         self.written_bytes += other.written_bytes;
         self.present += other.present;
+        self.by_length += other.by_length;
         self.too_large += other.too_large;
         self.different += other.different;
         self.failed += other.failed;
     }
 
-    /// Whether the space holds every file as it is on disk.
-    pub fn is_complete(&self) -> bool {
+    /// Whether every file was stored or taken to be there.
+    pub fn is_loaded(&self) -> bool {
         self.too_large + self.different + self.failed == 0
+    }
+
+    /// Whether the space is known to hold every file as it is on disk.
+    pub fn is_complete(&self) -> bool {
+        self.is_loaded() && self.by_length == 0
     }
 }

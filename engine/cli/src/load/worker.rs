@@ -21,7 +21,7 @@ const WINDOW_BYTES: usize = 1024 * 1024;
 /// Times that a write is tried while the engine is busy.
 const BUSY_TRIES: u32 = 10;
 
-/// How a key that is there already is judged.
+/// How a key that is there already is judged, if the ack log does not lack its line: then its content is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Present {
     CompareLength,
@@ -89,11 +89,21 @@ pub fn run_all(jobs: Vec<Job<'_>>, threads: u16) -> Vec<Tally> {
     })
 }
 
+/// How the value of a file that waits for its acknowledgement came into the space.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    Written {
+        len: u64,
+    },
+    /// By an earlier load that was ended before it could log the line.
+    Before,
+}
+
 struct Worker<'a> {
     job: &'a Job<'a>,
     tally: Tally,
-    /// Ordered, and not yet acknowledged.
-    window: Vec<(&'a SourceFile, u64)>,
+    /// In the space, and not yet acknowledged.
+    window: Vec<(&'a SourceFile, Origin)>,
     window_bytes: usize,
     last: Option<Commit>,
 }
@@ -128,11 +138,14 @@ impl<'a> Worker<'a> {
     /// Loads one file. An error is one of the space: a file that cannot be read is only counted.
     fn file(&mut self, file: &'a SourceFile) -> Result<(), Failure> {
         let stored = self.job.space.get(&file.key)?;
+        let lacks_line = self.job.acks.is_some_and(|acks| !acks.names(self.job.space.id(), &file.key));
         if let Some(stored) = &stored
             && self.job.present == Present::CompareLength
+            && !lacks_line
             && stored.len() as u64 == file.len
         {
             self.tally.present += 1;
+            self.tally.by_length += 1;
             self.job.progress.inc(1);
             return Ok(());
         }
@@ -157,6 +170,10 @@ impl<'a> Worker<'a> {
             }
         };
         match stored {
+            Some(stored) if *stored == content[..] && lacks_line => {
+                self.window.push((file, Origin::Before));
+                return Ok(());
+            }
             Some(stored) if *stored == content[..] => {
                 self.tally.present += 1;
                 self.job.progress.inc(1);
@@ -171,7 +188,7 @@ impl<'a> Worker<'a> {
             _ => {}
         }
         self.last = Some(self.order(&file.key, &content)?);
-        self.window.push((file, content.len() as u64));
+        self.window.push((file, Origin::Written { len: content.len() as u64 }));
         self.window_bytes += content.len();
         Ok(())
     }
@@ -194,18 +211,28 @@ impl<'a> Worker<'a> {
         memory::passed_through(self.window_bytes);
         let (window, last) = (std::mem::take(&mut self.window), self.last.take());
         self.window_bytes = 0;
-        let Some(last) = last else { return };
-        if let Err(e) = last.durable(self.job.durability) {
+        if window.is_empty() {
+            return;
+        }
+        // What was there before lies below every commit of this load.
+        let durable = match last {
+            Some(last) => last.durable(self.job.durability),
+            None => self.job.space.flush(self.job.durability),
+        };
+        if let Err(e) = durable {
             self.tally.failed += window.len() as u64;
             return self.stop(e.into());
         }
-        for (file, len) in window {
+        for (file, origin) in window {
             self.job.progress.inc(1);
             match self.job.acks.map_or(Ok(()), |acks| acks.acked(self.job.space.id(), &file.key)) {
-                Ok(()) => {
-                    self.tally.written += 1;
-                    self.tally.written_bytes += len;
-                }
+                Ok(()) => match origin {
+                    Origin::Written { len } => {
+                        self.tally.written += 1;
+                        self.tally.written_bytes += len;
+                    }
+                    Origin::Before => self.tally.present += 1,
+                },
                 Err(e) => {
                     self.tally.failed += 1;
                     self.stop(e);
