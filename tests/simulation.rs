@@ -5,18 +5,25 @@ use bulkhead_sim::draw::draw;
 use bulkhead_sim::hunt::{double, execute_alone};
 use bulkhead_sim::plan::Step;
 use bulkhead_sim::probe::Probe;
-use bulkhead_sim::repro::Repro;
+use bulkhead_sim::repro::{Repro, commit, keep};
+use bulkhead_sim::summary::{Check, Found};
 use std::path::{Path, PathBuf};
 
 const SEEDS: u64 = 500;
+
+/// Where CI and whoever reads of a failing seed look for its repro file.
+fn workspace() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("it is a member of a workspace").to_owned()
+}
 
 #[test]
 fn simulation_ran() {
     let summary = Hunt { seeds: SEEDS, ..Hunt::default() }.run();
     let figures = format!("{}{}", summary.details(), summary.figures());
     assert!(summary.seeds >= SEEDS, "{figures}");
-    let first = summary.found.first().map(|f| format!("seed {} ({:?}): {}", f.seed, f.check, f.what));
-    assert_eq!(summary.found.len(), 0, "{first:?}\n{figures}");
+    let kept = keep(&summary.found, &workspace());
+    assert_eq!(summary.found.len(), 0, "{kept}{figures}");
     assert!(summary.operations >= 200 * SEEDS * 9 / 10, "{figures}");
     assert!(summary.spaces_mean() >= 4.0 && summary.spaces_max >= 50, "{figures}");
     assert!(summary.crashes >= 2 * SEEDS && summary.nested >= SEEDS, "{figures}");
@@ -47,8 +54,8 @@ fn a_seed_is_a_run_whenever_it_is_executed() {
     for seed in 9000..9020 {
         let run = draw(seed);
         let report = execute_alone(&run, 0).expect("no panic");
-        if let Err(wrong) = double(&run, &report) {
-            panic!("seed {seed}: {wrong}");
+        if let Err(what) = double(&run, &report) {
+            panic!("{}", keep(&[Found { seed, check: Check::Double, what }], &workspace()));
         }
     }
 }
@@ -56,7 +63,7 @@ fn a_seed_is_a_run_whenever_it_is_executed() {
 /// Found once, fixed, and never again.
 #[test]
 fn the_corpus_of_repros_stays_clean() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots/corpus");
+    let dir = workspace().join("snapshots/corpus");
     let mut files: Vec<PathBuf> = std::fs::read_dir(&dir)
         .expect("the corpus is there")
         .map(|entry| entry.expect("its entries can be read").path())
@@ -67,7 +74,8 @@ fn the_corpus_of_repros_stays_clean() {
     for path in files {
         let repro = Repro::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         if let Err(wrong) = repro.replay() {
-            panic!("{}: {wrong}\n(it was: {})", path.display(), repro.what);
+            let (commit, path) = (commit(), path.display());
+            panic!("{wrong}\n(it was: {})\ncommit {commit}: cargo sim replay {path}", repro.what);
         }
     }
 }

@@ -3,7 +3,7 @@
 mod apart;
 mod pairs;
 
-pub use pairs::draw_pair;
+pub use pairs::{draw_pair, without};
 
 use crate::plan::{
     At, Boot, Damage, DamageKind, End, Errors, Guess, How, Item, Junk, KEY_GROUPS, Op, Opening, Repair, Run,

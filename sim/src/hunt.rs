@@ -1,9 +1,10 @@
 //! Many seeds, on several threads. Each simulation has a fresh thread of its own.
-use crate::draw::{draw, draw_pair};
+use crate::draw::{draw, draw_pair, without};
 use crate::execute::{Report, execute, identity};
 use crate::failure::{Failure, Guarantee};
 use crate::plan::Run;
 use crate::probe::Probe;
+use crate::running::Running;
 use crate::summary::{Check, Found, Summary, Wrong};
 use bulkhead::env::Owner;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,9 +65,21 @@ pub fn execute_alone(run: &Run, lines: usize) -> Result<Report, String> {
 }
 
 impl Hunt {
+    /// The last seed; none if there are no seeds, or more than can be counted.
+    #[must_use]
+    pub fn last(&self) -> Option<u64> {
+        self.from.checked_add(self.seeds.checked_sub(1)?)
+    }
+
     /// Runs it.
     #[must_use]
     pub fn run(&self) -> Summary {
+        self.run_watched(&Running::default())
+    }
+
+    /// Runs it, and tells `running` which seeds are being executed.
+    #[must_use]
+    pub fn run_watched(&self, running: &Running) -> Summary {
         #[expect(clippy::disallowed_methods, reason = "only printed")]
         let started = Instant::now();
         let next = AtomicU64::new(0);
@@ -78,7 +91,7 @@ impl Hunt {
                 if i >= self.seeds || stopped.load(Ordering::Relaxed) {
                     return summary;
                 }
-                self.seed(self.from + i, &mut summary);
+                self.seed(self.from + i, running, &mut summary);
                 if self.stop == Stop::AtFirst && !summary.found.is_empty() {
                     stopped.store(true, Ordering::Relaxed);
                 }
@@ -98,7 +111,8 @@ impl Hunt {
         summary
     }
 
-    fn seed(&self, seed: u64, summary: &mut Summary) {
+    fn seed(&self, seed: u64, running: &Running, summary: &mut Summary) {
+        let turn = running.begin(seed);
         let due = |every: u64| every > 0 && seed.is_multiple_of(every);
         summary.seeds += 1;
         let run = draw(seed);
@@ -112,13 +126,15 @@ impl Hunt {
             return summary_found(summary, seed, Check::Run, Wrong::Broken(failure));
         }
         if due(self.double_every) {
+            turn.goes_on_to(Check::Double);
             match double(&run, &report) {
                 Ok(()) => summary.doubles += 1,
                 Err(what) => return summary_found(summary, seed, Check::Double, what),
             }
         }
         if due(self.pair_every) {
-            match pair(seed) {
+            turn.goes_on_to(Check::Pair);
+            match pair(&draw_pair(seed)) {
                 Ok((report, counts)) => {
                     summary.add_effects(&report);
                     summary.isolation_pairs += u64::from(counts == Counts::Yes);
@@ -200,13 +216,13 @@ pub enum Counts {
     No,
 }
 
-/// Executes the isolation pair of `seed`: whatever happens to the first space, all others must see the same (G3).
+/// Executes `with` and the same [`without`] what strikes the first space: whatever happens to the first space, all others must see the same (G3).
 ///
 /// # Errors
 /// If they do not, or if either run fails by itself.
-pub fn pair(seed: u64) -> Result<(Report, Counts), Wrong> {
-    let (with, without) = draw_pair(seed);
-    let mut with_report = execute_alone(&with, 0).map_err(Wrong::Panicked)?;
+pub fn pair(with: &Run) -> Result<(Report, Counts), Wrong> {
+    let without = without(with);
+    let mut with_report = execute_alone(with, 0).map_err(Wrong::Panicked)?;
     let without_report = execute_alone(&without, 0).map_err(Wrong::Panicked)?;
     if let Some(failure) = with_report.failure.clone().or(without_report.failure) {
         return Err(Wrong::Broken(failure));
@@ -222,7 +238,7 @@ pub fn pair(seed: u64) -> Result<(Report, Counts), Wrong> {
             let owner = Owner::of(id).0;
             let lines = |run| execute_alone(run, ALL_LINES).map_err(Wrong::Panicked);
             let of = |report: Report| lines_of(&report.lines, owner, time);
-            let (one, other) = (of(lines(&with)?), of(lines(&without)?));
+            let (one, other) = (of(lines(with)?), of(lines(&without)?));
             let what = format!(
                 "what happens to {:?} changes {which} in space {id:?}, {}",
                 with.spaces[0],

@@ -43,6 +43,9 @@ pub mod repair;
 #[cfg(madsim)]
 pub mod repro;
 #[cfg(madsim)]
+pub mod running;
+pub mod say;
+#[cfg(madsim)]
 pub mod sharing;
 #[cfg(madsim)]
 pub mod story;

@@ -2,13 +2,19 @@
 #![forbid(unsafe_code)]
 
 use bulkhead_sim::draw::draw;
+use bulkhead_sim::failure::{Failure, Guarantee};
 use bulkhead_sim::hunt::{Hunt, Stop, execute_alone};
 use bulkhead_sim::mutants::{self, Orders};
-use bulkhead_sim::repro::{Repro, commit};
-use bulkhead_sim::summary::{Check, PASS, USAGE, Wrong};
+use bulkhead_sim::repro::{Repro, commit, keep};
+use bulkhead_sim::running::{Running, Watch};
+use bulkhead_sim::say::{complain, say};
+use bulkhead_sim::summary::{Check, Found, PASS, STUCK, USAGE, Wrong};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 /// Hunts bugs of the engine on a simulated machine that fails and crashes as a real one may.
 ///
@@ -16,6 +22,9 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "bulkhead-sim", version)]
 struct Cli {
+    /// A seed that runs for longer than this, in seconds of wall time, is stuck: exit code 4.
+    #[arg(long, global = true, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    patience_s: u64,
     #[command(subcommand)]
     command: Do,
 }
@@ -25,7 +34,7 @@ enum Do {
     /// Runs many seeds; the last line has all figures.
     Run {
         /// How many seeds.
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
         /// The first seed.
         #[arg(long, default_value_t = 0)]
@@ -66,7 +75,7 @@ enum Do {
         #[arg(long)]
         only: Option<String>,
         /// Most seeds for each.
-        #[arg(long, default_value_t = 20_000)]
+        #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
         budget: u64,
         /// The first seed.
         #[arg(long, default_value_t = 0)]
@@ -92,53 +101,101 @@ fn main() -> ExitCode {
         Do::Run { seeds, from, jobs, pair_every, double_every, repro_dir, stop } => {
             let stop = if stop { Stop::AtFirst } else { Stop::AtEnd };
             let jobs = jobs.unwrap_or(all);
-            run(&Hunt { from, seeds, jobs, pair_every, double_every, stop }, &repro_dir)
+            run(&Hunt { from, seeds, jobs, pair_every, double_every, stop }, &repro_dir, cli.patience_s)
         }
-        Do::Replay { what, lines, save, why } => replay(&what, lines, save.as_deref(), why),
+        Do::Replay { what, lines, save, why } => replay(&what, lines, save.as_deref(), why, cli.patience_s),
         Do::Mutants { only, budget, from, jobs } => {
-            hunt_mutants(&Orders { only, budget, from, jobs: jobs.unwrap_or(all) })
+            let orders = Orders { only, budget, from, jobs: jobs.unwrap_or(all), patience_s: cli.patience_s };
+            match (Hunt { from, seeds: budget, ..Hunt::default() }).last() {
+                Some(_) => hunt_mutants(&orders),
+                None => refuse_seeds(from),
+            }
         }
     }
 }
 
 #[cfg(bulkhead_mutants)]
 fn hunt_mutants(orders: &Orders) -> ExitCode {
-    mutants::run(orders)
+    let running = Arc::new(Running::default());
+    let from =
+        |seed| format!("cargo sim mutants --from {seed} --budget 1, which leaves out what was killed before");
+    let _watched = watch(&running, orders.patience_s, move |seed, check| stuck(seed, check, &from(seed)));
+    mutants::run(orders, &running)
 }
 
 #[cfg(not(bulkhead_mutants))]
 fn hunt_mutants(orders: &Orders) -> ExitCode {
     mutants::build_and_run(orders).unwrap_or_else(|e| {
-        eprintln!("the build with mutants could not be started: {e}");
+        complain(format_args!("the build with mutants could not be started: {e}"));
         ExitCode::from(bulkhead_sim::summary::CRASHED)
     })
 }
 
-fn run(hunt: &Hunt, repro_dir: &Path) -> ExitCode {
-    let summary = hunt.run();
-    for found in summary.found.iter().take(20) {
-        println!("seed {} ({:?}): {}", found.seed, found.check, found.what);
-    }
-    if let Some(first) = summary.found.first() {
-        let repro = Repro::of(first);
-        match repro.write(repro_dir) {
-            Ok(path) => println!("repro file: {}", path.display()),
-            Err(e) => eprintln!("the repro file could not be written into {}: {e}", repro_dir.display()),
+fn refuse_seeds(from: u64) -> ExitCode {
+    complain(format_args!("there are not so many seeds from {from} on: the last is {}", u64::MAX));
+    ExitCode::from(USAGE)
+}
+
+/// Looks once a second at what is running, until the answer is dropped; a seed that is stuck ends the program.
+///
+/// Nothing else can: a thread that never waits cannot be stopped.
+fn watch(
+    running: &Arc<Running>,
+    patience_s: u64,
+    tell: impl FnOnce(u64, Check) + Send + 'static,
+) -> Sender<()> {
+    let (running, mut watch) = (running.clone(), Watch::new(patience_s));
+    let (watched, ended) = channel();
+    std::thread::spawn(move || {
+        while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+            if let Some((seed, check)) = watch.look(&running) {
+                tell(seed, check);
+                std::process::exit(i32::from(STUCK));
+            }
         }
-        println!("commit {}: cargo sim replay {}", commit(), first.seed);
+    });
+    watched
+}
+
+fn stuck(seed: u64, check: Check, command: &str) {
+    say(format_args!("seed {seed} ({check:?}): {NO_END}"));
+    say(format_args!("commit {}: {command}", commit()));
+}
+
+/// What is said of a seed that is stuck.
+const NO_END: &str = "it did not end in the wall time that --patience-s allows";
+
+/// Leaves the repro of a seed that is stuck, which cannot be executed again to record it.
+fn keep_stuck(seed: u64, check: Check, dir: &Path) {
+    let what = Wrong::Broken(Failure::new(Guarantee::G9Liveness, NO_END));
+    let path = dir.join(format!("repro-{seed}.json"));
+    let command = match (check, Repro::of(&Found { seed, check, what }).write_json(&path)) {
+        (Check::Run, _) => format!("cargo sim replay {seed}"),
+        (_, Ok(())) => format!("cargo sim replay {}", path.display()),
+        (_, Err(_)) => format!("cargo sim run --from {seed} --seeds 1 --pair-every 1 --double-every 1"),
+    };
+    stuck(seed, check, &command);
+}
+
+fn run(hunt: &Hunt, repro_dir: &Path, patience_s: u64) -> ExitCode {
+    if hunt.last().is_none() {
+        return refuse_seeds(hunt.from);
     }
-    print!("{}", summary.details());
-    println!("{}", summary.figures());
+    let running = Arc::new(Running::default());
+    let dir = repro_dir.to_owned();
+    let _watched = watch(&running, patience_s, move |seed, check| keep_stuck(seed, check, &dir));
+    let summary = hunt.run_watched(&running);
+    say(format_args!("{}{}{}", keep(&summary.found, repro_dir), summary.details(), summary.figures()));
     ExitCode::from(summary.exit_code())
 }
 
-fn replay(what: &str, lines: usize, save: Option<&Path>, why: String) -> ExitCode {
+fn replay(what: &str, lines: usize, save: Option<&Path>, why: String, patience_s: u64) -> ExitCode {
     let mut repro = match what.parse() {
         Ok(seed) => Repro { commit: commit(), what: String::new(), check: Check::Run, run: draw(seed) },
         Err(_) => match Repro::read(Path::new(what)) {
             Ok(repro) => repro,
             Err(e) => {
-                eprintln!("{what} is neither a seed nor a repro file that can be read: {e}");
+                complain(format_args!("{what} is neither a seed nor a repro file that can be read: {e}"));
                 return ExitCode::from(USAGE);
             }
         },
@@ -146,26 +203,33 @@ fn replay(what: &str, lines: usize, save: Option<&Path>, why: String) -> ExitCod
     if let Some(path) = save {
         repro.what = why;
         if let Err(e) = repro.write_json(path) {
-            eprintln!("{} could not be written: {e}", path.display());
+            complain(format_args!("{} could not be written: {e}", path.display()));
             return ExitCode::from(USAGE);
         }
     }
+    let running = Arc::new(Running::default());
+    let command = format!("cargo sim replay {what}");
+    let _watched = watch(&running, patience_s, move |seed, check| stuck(seed, check, &command));
+    let turn = running.begin(repro.run.seed);
     let report = execute_alone(&repro.run, lines);
-    if let Ok(report) = &report {
-        report.lines.iter().for_each(|line| println!("{line}"));
-        println!("trace={:016x} events={} ios={}", report.trace_hash, report.events, report.ios);
-    }
-    let wrong = match report {
-        Err(message) => Some(Wrong::Panicked(message)),
-        Ok(report) => report.failure.map(Wrong::Broken).or_else(|| repro.replay().err()),
+    turn.goes_on_to(repro.check);
+    let wrong = match &report {
+        Err(message) => Some(Wrong::Panicked(message.clone())),
+        Ok(report) => report.failure.clone().map(Wrong::Broken).or_else(|| repro.replay().err()),
     };
+    // Whoever reads the lines may take any time.
+    drop(turn);
+    if let Ok(report) = report {
+        report.lines.iter().for_each(say);
+        say(format_args!("trace={:016x} events={} ios={}", report.trace_hash, report.events, report.ios));
+    }
     match wrong {
         Some(wrong) => {
-            println!("{wrong}");
+            say(&wrong);
             ExitCode::from(wrong.exit_code())
         }
         None => {
-            println!("nothing is wrong");
+            say("nothing is wrong");
             ExitCode::from(PASS)
         }
     }

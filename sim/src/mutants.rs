@@ -13,6 +13,8 @@ pub struct Orders {
     pub budget: u64,
     pub from: u64,
     pub jobs: usize,
+    /// A seed that runs for longer than this is stuck.
+    pub patience_s: u64,
 }
 
 /// Builds the simulator with mutants in a target directory of its own, and has it do `orders`.
@@ -35,7 +37,7 @@ pub fn build_and_run(orders: &Orders) -> std::io::Result<ExitCode> {
         .env("CARGO_TARGET_DIR", target)
         .env("RUSTFLAGS", "--cfg madsim --cfg bulkhead_mutants")
         .args(["--", "mutants", "--budget", &orders.budget.to_string(), "--from", &orders.from.to_string()])
-        .args(["--jobs", &orders.jobs.to_string()]);
+        .args(["--jobs", &orders.jobs.to_string(), "--patience-s", &orders.patience_s.to_string()]);
     if let Some(only) = &orders.only {
         command.args(["--only", only]);
     }
@@ -43,19 +45,20 @@ pub fn build_and_run(orders: &Orders) -> std::io::Result<ExitCode> {
     Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(crate::summary::CRASHED)))
 }
 
-/// Hunts every mutant; the exit code says whether all were killed.
+/// Hunts every mutant, and tells `running` which seeds are being executed; the exit code says whether all were killed.
 #[cfg(bulkhead_mutants)]
 #[must_use]
-pub fn run(orders: &Orders) -> ExitCode {
+pub fn run(orders: &Orders, running: &crate::running::Running) -> ExitCode {
     use crate::hunt::{Hunt, Stop};
+    use crate::say::{complain, say};
     use crate::summary::{PASS, USAGE, WRONG};
     // What is wrong shows in a panic as well as in a comparison; neither needs a backtrace here.
     std::panic::set_hook(Box::new(|_| {}));
     let wanted = |name: &str| orders.only.as_deref().is_none_or(|only| only == name);
     let mut chosen = bulkhead::mutants::ALL.iter().filter(|(name, _)| wanted(name)).peekable();
     if chosen.peek().is_none() {
-        eprintln!("there is no mutant {:?}; expected one of:", orders.only);
-        bulkhead::mutants::ALL.iter().for_each(|(name, what)| eprintln!("  {name}: {what}"));
+        complain(format_args!("there is no mutant {:?}; expected one of:", orders.only));
+        bulkhead::mutants::ALL.iter().for_each(|(name, what)| complain(format_args!("  {name}: {what}")));
         return ExitCode::from(USAGE);
     }
     let (mut killed, mut survived) = (0, 0);
@@ -68,21 +71,23 @@ pub fn run(orders: &Orders) -> ExitCode {
             stop: Stop::AtFirst,
             ..Hunt::default()
         };
-        let summary = hunt.run();
+        let summary = hunt.run_watched(running);
         match summary.found.first() {
             Some(found) => {
                 killed += 1;
                 let seeds = found.seed - orders.from + 1;
-                println!("{name:<34} killed after {seeds:>6} seeds  {}", shortened(&found.what.to_string()));
+                let what = shortened(&found.what.to_string());
+                say(format_args!("{name:<34} killed after {seeds:>6} seeds  {what}"));
             }
             None => {
                 survived += 1;
-                println!("{name:<34} SURVIVED    {:>6} seeds", summary.seeds);
+                say(format_args!("{name:<34} SURVIVED    {:>6} seeds", summary.seeds));
             }
         }
     }
     bulkhead::mutants::activate(None);
-    println!("mutants={} killed={killed} survived={survived} budget={}", killed + survived, orders.budget);
+    let all = killed + survived;
+    say(format_args!("mutants={all} killed={killed} survived={survived} budget={}", orders.budget));
     ExitCode::from(if survived == 0 { PASS } else { WRONG })
 }
 

@@ -1,6 +1,6 @@
 //! A run is data: options, faults, spaces, and a list of steps. Drawing, executing, replaying and the repro corpus
 //! share it.
-use bulkhead::{Durability, Options, SpaceId};
+use bulkhead::{Config, Durability, Options, SpaceId};
 use bulkhead_fault_injection::{DirProfile, FaultPlan};
 use serde::{Deserialize, Serialize};
 use std::ops::{Bound, RangeBounds};
@@ -299,6 +299,50 @@ pub enum Wait {
 }
 
 impl Run {
+    /// Whether it can be executed at all: drawn runs can, files may say anything.
+    ///
+    /// # Errors
+    /// What is wrong, with the name of the field first.
+    pub fn check(&self) -> Result<(), String> {
+        if self.spaces.is_empty() {
+            return Err("spaces: expected one at least".to_owned());
+        }
+        if let Some(twice) = (1..self.spaces.len()).find(|i| self.spaces[..*i].contains(&self.spaces[*i])) {
+            return Err(format!("spaces[{twice}]: {:?} is there already", self.spaces[twice]));
+        }
+        let options = Options { reserve_bytes: self.reserve_bytes, ..self.options.clone() };
+        Config::new(options).map_err(|e| format!("options: {e}"))?;
+        if !matches!(self.steps.first(), Some(Step::Boot(_))) {
+            return Err("steps[0]: expected a boot".to_owned());
+        }
+        for (i, step) in self.steps.iter().enumerate() {
+            let found = match step {
+                Step::Client { space, .. } => Some(("client.space", *space)).filter(|s| !self.has(s.1)),
+                Step::Boot(boot) => self.misplaced(boot),
+                Step::Window { .. } | Step::Disk { .. } => None,
+            };
+            if let Some((field, space)) = found {
+                let last = self.spaces.len() - 1;
+                return Err(format!("steps[{i}].{field}: {space}; expected 0..={last}, a place in spaces"));
+            }
+        }
+        Ok(())
+    }
+
+    fn has(&self, space: u16) -> bool {
+        usize::from(space) < self.spaces.len()
+    }
+
+    /// A field of `boot` that names a space that is not there.
+    fn misplaced(&self, boot: &Boot) -> Option<(&'static str, u16)> {
+        let damage = boot.damage.iter().map(|damage| ("boot.damage", damage.space));
+        let junk = boot.junk.iter().filter_map(|junk| match junk {
+            Junk::InSpace(space) | Junk::InLog(space) => Some(("boot.junk", *space)),
+            Junk::RootFile | Junk::RootDir | Junk::RootSymlink => None,
+        });
+        damage.chain(junk).find(|(_, space)| !self.has(*space))
+    }
+
     /// The boots, each with its steps.
     pub fn boots(&self) -> impl Iterator<Item = (&Boot, &[Step])> {
         let starts = self.steps.iter().enumerate().filter(|(_, s)| matches!(s, Step::Boot(_)));

@@ -10,9 +10,9 @@ use bulkhead_fault_injection::decide::mix;
 use bulkhead_fault_injection::{DirProfile, FaultPlan, FaultRule};
 use std::ops::Range;
 
-/// The pair for the isolation check: faults strike the first space alone; and the same run without those.
+/// The run for the isolation check: faults strike the first space alone. It is compared with the run [`without`].
 #[must_use]
-pub fn draw_pair(seed: u64) -> (Run, Run) {
+pub fn draw_pair(seed: u64) -> Run {
     let mut d = Draw::new(mix(seed, 0x150));
     let mut spaces = spaces(&mut d);
     spaces.truncate(8);
@@ -73,11 +73,27 @@ pub fn draw_pair(seed: u64) -> (Run, Run) {
     }
     range_deletes(&mut run);
     deleted_in_both(&mut run);
-    let mut without = run.clone();
-    without.faults = FaultPlan::crashes_only();
     repaired_beside_others(&mut run);
     deleted_beside_others(&mut run);
-    (run, without)
+    run
+}
+
+/// What a run is compared with in the isolation check: the same without faults, and without the damage, repairs and
+/// deletions of the first space.
+#[must_use]
+pub fn without(run: &Run) -> Run {
+    let mut without = Run { faults: FaultPlan::crashes_only(), ..run.clone() };
+    without.steps.retain(|s| !matches!(s, Step::Client { space: 0, op: Op::DeleteSpace { .. }, .. }));
+    for step in &mut without.steps {
+        if let Step::Boot(boot) = step {
+            boot.damage.retain(|damage| damage.space != 0);
+            // An order to repair what is whole still has somebody look for damage.
+            if boot.damage.is_empty() {
+                boot.repair = Repair::Never;
+            }
+        }
+    }
+    without
 }
 
 /// In every second pair the first space is damaged and repaired while the others are at work.
