@@ -351,3 +351,29 @@ async fn whoever_waits_for_a_ticket_is_woken_when_the_space_is_gone_whatever_it_
     }
     engine.close().await.unwrap();
 }
+
+/// Broke: a closing took the list of removals with it, and where it was dropped, or another one ran beside it, the next gave
+/// the lock back while files were being removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_closing_waits_for_removals_also_after_one_that_was_dropped() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    let engine = Engine::open(env.clone(), temp.path(), options()).await.unwrap();
+    engine.create_space(&id("alpha")).await.unwrap().put("k", "v").await.unwrap();
+    env.rule(IoOp::Remove, "/.deleted", Hook::Hold);
+    engine.delete_space(&id("alpha")).await.unwrap();
+    let started = Instant::now();
+    while env.count(IoOp::Remove, "/.deleted") == 0 {
+        assert!(started.elapsed() < Duration::from_secs(20), "its files are never removed");
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..2 {
+        let closes = tokio::time::timeout(Duration::from_millis(200), engine.close()).await;
+        assert!(closes.is_err(), "a removal is under way");
+    }
+    let second = Engine::open(env.clone(), temp.path(), options()).await;
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::Rejected(Rejected::Locked));
+    env.lift();
+    engine.close().await.unwrap();
+    Engine::open(env, temp.path(), options()).await.unwrap().close().await.unwrap();
+}

@@ -1,8 +1,9 @@
 //! Goal: damage costs the space it is in and nothing else, is told with its place, and what is not a space is left
 //! alone. Method: three spaces on the real file system, one of them damaged by hand, in eight ways.
-use crate::multi_space_persistence::{copy_tree, entries, id, open, scratch, tree};
+use crate::multi_space_persistence::{copy_tree, entries, id, open, options, scratch, tree};
 use bulkhead::RecoveryStatus::{self, Clean, Corrupt, Failed, TornTail};
-use bulkhead::{Durability, ErrorKind, Rejected};
+use bulkhead::env::os::OsEnv;
+use bulkhead::{Durability, Engine, ErrorKind, Options, Rejected};
 use std::path::{Path, PathBuf};
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
@@ -225,4 +226,65 @@ async fn what_is_no_space_is_named_and_never_touched() {
     assert_eq!(look(), before);
     let left: Vec<String> = tree(temp.path()).into_keys().filter(|n| n.starts_with("/.creating")).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Broke: both were taken for what a crash had left of ours, and overwritten.
+#[tokio::test]
+async fn files_of_somebody_else_that_have_our_names_are_refused_and_never_touched() {
+    for (name, kind) in [(".engine", ErrorKind::Corrupt), (".lock", ErrorKind::Failed)] {
+        for content in ["my precious config", "BHENGI but then something else", "p"] {
+            let temp = scratch();
+            let file = temp.path().join(name);
+            std::fs::write(&file, content).unwrap();
+            let opened = Engine::open(OsEnv::current(), temp.path(), options()).await;
+            if name == ".lock" && content == "p" {
+                // As little as that a full disk may leave of a line of ours.
+                opened.unwrap().close().await.unwrap();
+                continue;
+            }
+            let refused = opened.unwrap_err();
+            assert_eq!(refused.kind(), kind, "{content}: {refused}");
+            assert!(refused.to_string().contains(&file.display().to_string()), "{refused}");
+            assert_eq!(std::fs::read(&file).unwrap(), content.as_bytes());
+            std::fs::remove_file(&file).unwrap();
+            open(temp.path()).await.close().await.unwrap();
+        }
+    }
+    // What a crash may leave of a root that was being made.
+    let made = scratch();
+    open(made.path()).await.close().await.unwrap();
+    let whole = std::fs::read(made.path().join(".engine")).unwrap();
+    for torn in [&whole[..0], &whole[..512], &[0; 8192], &[&whole[..4096], &[0; 4096]].concat()] {
+        std::fs::write(made.path().join(".engine"), torn).unwrap();
+        open(made.path()).await.close().await.unwrap();
+    }
+}
+
+/// Broke: each opening that is not closed adds a segment. A process that is killed again and again before a flush has ended
+/// came to the end of what a manifest can list, and the space could not be opened any more.
+#[test]
+fn a_space_whose_process_is_always_killed_stays_one_that_can_be_opened() {
+    let temp = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| scratch());
+    let options = Options { reserve_bytes: 0, ..options() };
+    let opened = |n: u64| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let segments = runtime.block_on(async {
+            let engine = Engine::open(OsEnv::current(), temp.path(), options.clone()).await.unwrap();
+            let space = engine.get_or_create_space(&id("alpha")).await.unwrap();
+            space.put(n.to_be_bytes(), "v").await.unwrap();
+            space.stats().log.segments
+        });
+        // All that is under way ends here.
+        drop(runtime);
+        segments
+    };
+    let most = (0..560).map(opened).max().unwrap();
+    assert!((500..530).contains(&most), "{most} segments");
+    assert!(opened(560) < 100, "they were flushed");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let kept = runtime.block_on(async {
+        let engine = Engine::open(OsEnv::current(), temp.path(), options.clone()).await.unwrap();
+        entries(&engine.space(&id("alpha")).await.unwrap()).await.len()
+    });
+    assert_eq!(kept, 561);
 }

@@ -160,6 +160,18 @@ async fn whoever_waits_for_a_sync_that_a_writer_does_itself_goes_on_when_it_ends
     }
 }
 
+#[tokio::test]
+async fn a_root_below_a_directory_that_may_not_be_read_is_opened() {
+    let temp = scratch();
+    let env = HookedEnv::new();
+    env.rule(IoOp::SyncParent, "", Hook::Fail(IoErrorKind::Denied, 13));
+    engine(&env, temp.path(), options()).await.close().await.unwrap();
+    env.lift();
+    env.rule(IoOp::SyncParent, "", Hook::Fail(IoErrorKind::Device, 5));
+    let refused = Engine::open(env, temp.path(), options()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Failed, "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_opening_holds_up_no_other_space() {
     let temp = scratch();
@@ -330,6 +342,45 @@ async fn a_recovery_that_fails_to_write_leaves_no_file_behind() {
     }
     assert_eq!(entries(&engine.space(&id("alpha")).await.unwrap()).await.len(), 2);
     engine.close().await.unwrap();
+}
+
+/// Broke: a panic of the environment in the poll of a waiter left the space open with a write under way for ever, and one in
+/// its task left it fenced with one: whoever waited, reopened or closed hung.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_panic_in_a_write_or_sync_of_the_log_fences_the_space_whoever_does_it() {
+    for op in [IoOp::WriteAt, IoOp::Sync] {
+        for durability in [Durability::Power, Durability::Relaxed] {
+            let temp = scratch();
+            let env = HookedEnv::new();
+            let options = Options { flush_interval_ms: 10, ..options() };
+            let (engine, alpha, beta) = two_spaces(&env, temp.path(), options).await;
+            alpha.put("warm", "up").await.unwrap();
+            env.rule(op, "/alpha/wal/", Hook::Panic);
+            let put = |key: &'static str| {
+                let alpha = alpha.clone();
+                tokio::spawn(async move {
+                    let mut batch = Batch::new();
+                    batch.put(key, "v");
+                    alpha.write(&batch, WriteOptions::default()).await.unwrap().durable(durability).await
+                })
+            };
+            // One of them panics itself, or the space's task does; nobody hangs.
+            for put in [put("one"), put("another")] {
+                let told = tokio::time::timeout(Duration::from_secs(20), put).await;
+                let told = told.unwrap_or_else(|_| panic!("{op:?} {durability:?}: a waiter hangs"));
+                assert!(durability == Durability::Relaxed || !matches!(told, Ok(Ok(()))), "{op:?}");
+            }
+            until("it is fenced", || matches!(alpha.state(), SpaceState::Fenced(_))).await;
+            env.lift();
+            beta.put("k", "v").await.unwrap();
+            let reopened = tokio::time::timeout(Duration::from_secs(20), engine.reopen(&id("alpha"))).await;
+            let alpha =
+                reopened.unwrap_or_else(|_| panic!("{op:?} {durability:?}: reopening hangs")).unwrap();
+            alpha.put("after", "v").await.unwrap();
+            let closed = tokio::time::timeout(Duration::from_secs(20), engine.close()).await;
+            closed.unwrap_or_else(|_| panic!("{op:?} {durability:?}: closing hangs")).unwrap();
+        }
+    }
 }
 
 /// Broke: a panic while log space was being prepared marked the space's task as ended although it was waiting for a

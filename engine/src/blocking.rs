@@ -34,8 +34,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Lsn, SpaceId};
 use crate::key::Key;
 use crate::memtable::{Direction, Entry, Value};
-use crate::recovery::RecoveryReport;
-use crate::space::{Outcome, SpaceState};
+use crate::recovery::{RecoveryReport, RepairPlan};
+use crate::reserve::ReserveStats;
+use crate::space::{Outcome, Salvage, SpaceState};
 use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
@@ -142,6 +143,42 @@ impl Engine {
     /// As there.
     pub fn delete_space(&self, id: &SpaceId) -> Result<()> {
         block_on(self.inner.delete_space(id))
+    }
+
+    /// Says what a repair of `id` would keep and lose; see [`crate::Engine::repair_plan`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn repair_plan(&self, id: &SpaceId) -> Result<RepairPlan> {
+        block_on(self.inner.repair_plan(id))
+    }
+
+    /// Reads what can be read of a space that cannot be opened; see [`crate::Engine::salvage`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn salvage(&self, id: &SpaceId) -> Result<Salvage> {
+        block_on(self.inner.salvage(id))
+    }
+
+    /// Carries out `plan` and opens the space; see [`crate::Engine::repair`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn repair(&self, plan: &RepairPlan) -> Result<Space> {
+        block_on(self.inner.repair(plan)).map(|inner| self.space_of(inner))
+    }
+
+    /// File descriptors that spaces have open now; see [`crate::Engine::descriptors`].
+    #[must_use]
+    pub fn descriptors(&self) -> u64 {
+        self.inner.descriptors()
+    }
+
+    /// How the reserve for deletes on a full disk stands.
+    #[must_use]
+    pub fn reserve(&self) -> ReserveStats {
+        self.inner.reserve()
     }
 
     /// What lies in the data root.

@@ -3,7 +3,7 @@ use crate::budget::Budget;
 use crate::config::{Config, Options, SpaceTiers};
 use crate::context::Context;
 use crate::descriptors::Descriptors;
-use crate::env::{Dir, Env, Missing, Owner};
+use crate::env::{Dir, Env, IoErrorKind, Missing, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::SpaceId;
 use crate::naming::Naming;
@@ -67,7 +67,11 @@ impl Engine {
         let lock = root::lock(&dir).await?;
         if !crate::mutants::on("root-not-synced-before-adopt") {
             // Names seen before this may not survive a power cut; nothing is built on them.
-            env.sync_parent(path).await.map_err(failed)?;
+            match env.sync_parent(path).await {
+                // Where not even reading is allowed nobody like us made a directory.
+                Err(e) if e.kind == IoErrorKind::Denied => {}
+                synced => synced.map_err(failed)?,
+            }
             dir.sync().await.map_err(failed)?;
         }
         let mut found = root::look(&dir).await?;
@@ -330,7 +334,8 @@ impl Engine {
                 first_error.get_or_insert(e);
             }
         }
-        let removals = std::mem::take(&mut self.shared.state.lock().removals);
+        // They stay in the list: this future may be dropped, and whoever closes once more waits for them, too.
+        let removals = self.shared.state.lock().removals.clone();
         for removal in removals {
             removal.settled().await;
         }
@@ -487,9 +492,11 @@ impl Drop for Ends {
 async fn open(shared: &Arc<Shared>, id: &SpaceId, slot: &Arc<Slot>) -> SlotState {
     let held = Home::admit(&shared.context, id).await;
     match recover(&shared.context, &shared.root, id).await {
-        Ok(opened) => SlotState::Open(Space {
-            incarnation: Incarnation::new(&shared.context, &shared.root, slot, held, opened),
-        }),
+        Ok(opened) => {
+            let incarnation = Incarnation::new(&shared.context, &shared.root, slot, held, opened);
+            incarnation.shorten_log().await;
+            SlotState::Open(Space { incarnation })
+        }
         Err(not) => SlotState::Broken(not.error, Box::new(not.report)),
     }
 }

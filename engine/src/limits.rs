@@ -74,6 +74,8 @@ pub const EPOCH_MAX: u32 = (1 << (64 - LSN_COUNTER_BITS)) - 1;
 
 /// Most live segments that one manifest lists.
 pub const SEGMENTS_MAX: usize = 4096;
+/// A log of so many segments is flushed whatever its bytes: an opening looks at each of them.
+pub const LOG_SEGMENTS_MANY: usize = SEGMENTS_MAX / 8;
 /// Past epochs whose end the manifest remembers, to answer `outcome(lsn)`.
 pub const EPOCH_ENDS_MAX: usize = 4096;
 /// Longest bound of a key range in bytes: what a manifest keeps of a table's first and last key.

@@ -3,7 +3,7 @@ use crate::codec::{Piece, Reader, checksum, identity_tag, is_zero};
 use crate::env::{Access, Dir, EntryKind, Env, IoError, IoErrorKind, LockGuard, Owner};
 use crate::error::{Error, ErrorKind, Rejected, Result};
 use crate::ids::{FileUid, SpaceId, SpaceUid};
-use crate::limits::PAGE;
+use crate::limits::{PAGE, SECTOR};
 use crate::manifest::ManifestName;
 use crate::paths::{ENGINE_FILE, LOCK_FILE, Named, RESERVE_FILE, SPACE_FILE, WAL_DIR};
 use crate::twice;
@@ -159,6 +159,16 @@ fn is_of_a_newer_release(file: &[u8]) -> bool {
     )
 }
 
+/// Whether `file` verifies or may be what a crash left of one that was being made: of its sectors some are missing or empty.
+fn may_be_half_made(file: &[u8]) -> bool {
+    let begins = |sector: &[u8]| sector.starts_with(&MAGIC) || MAGIC.starts_with(sector);
+    let sectors = file.chunks(SECTOR).enumerate();
+    let each = |(at, sector): (usize, &[u8])| {
+        is_zero(sector) || (at * SECTOR).is_multiple_of(PAGE) && begins(sector)
+    };
+    decode_engine_file(file).is_some() || file.len() <= 2 * PAGE && sectors.into_iter().all(each)
+}
+
 /// Reads `.engine`, or writes it into a root that has none. It is durable before the first space can be made; so while
 /// there is no space its making may have been cut short, and what can be read of it may be in memory alone: it is made
 /// again then, with the same uid if it has one.
@@ -184,6 +194,13 @@ pub(crate) async fn identify(env: &Arc<dyn Env>, root: &Arc<dyn Dir>, has_spaces
     };
     if existing.as_deref().is_some_and(is_of_a_newer_release) {
         return Err(damaged("the data root's identity is of a format level that this release does not know"));
+    }
+    if !has_spaces && existing.as_deref().is_some_and(|file| !may_be_half_made(file)) {
+        return Err(Error::corrupt(
+            "there is a file of the name that a data root has its identity in, and it is none",
+        )
+        .at_path(root.path().join(ENGINE_FILE))
+        .advice("Choose another directory, or move the file away if it is not needed. It was not touched."));
     }
     let made_before = existing.is_some();
     let found = existing.map(|bytes| decode_engine_file(&bytes));

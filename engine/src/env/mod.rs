@@ -184,9 +184,11 @@ pub trait Dir: Send + Sync + std::fmt::Debug {
     /// hint, and only [`File::allocate`] makes room one's own. A file system that does not tell answers all ones.
     fn disk_space(&self) -> Io<DiskSpace>;
 
-    /// Takes the exclusive lock on `name`, creating the file when it is missing, without waiting; writes a line that
-    /// names this process into it. Held by another process or handle: [`IoErrorKind::Locked`] with that line. The
-    /// lock is free again when the guard was dropped or the process ended, however that happened; the file stays.
+    /// Takes the exclusive lock on this directory, and on the file `name` in it, which is created when it is missing,
+    /// without waiting; writes a line that names this process into the file. Held by another process or handle, also if the
+    /// file was removed since: [`IoErrorKind::Locked`] with that line. A file that holds something else is left as it is:
+    /// [`IoErrorKind::NotOurs`]. The lock is free again when the guard was dropped or the process ended, however that
+    /// happened; the file stays.
     fn lock(&self, name: &str) -> Io<LockGuard>;
 }
 

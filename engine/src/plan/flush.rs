@@ -5,7 +5,7 @@
 use super::capacity::{Pressure, Puts};
 use crate::config::Tiers;
 use crate::ids::Lsn;
-use crate::limits::{HOT_TABLES_MAX, SEGMENTS_MAX};
+use crate::limits::{HOT_TABLES_MAX, LOG_SEGMENTS_MANY};
 use std::time::Duration;
 
 /// The memtable that takes writes.
@@ -94,7 +94,7 @@ pub fn seal(tiers: &Tiers, f: &Facts<'_>) -> Option<Seal> {
     let behind = !f.sealed.is_empty();
     match () {
         // Sealed ones wait for their flush already: sealing more frees no log earlier.
-        () if (log >= tiers.log_bytes() || f.active.log_segments >= SEGMENTS_MAX / 2) && !behind => {
+        () if (log >= tiers.log_bytes() || f.active.log_segments >= LOG_SEGMENTS_MANY) && !behind => {
             Some(Seal::Log)
         }
         () if f.active.bytes == 0 => None,
@@ -299,7 +299,7 @@ mod tests {
         }
         let log = [
             Active { log_bytes: 70_000, ..f.active },
-            Active { log_segments: SEGMENTS_MAX / 2, ..f.active },
+            Active { log_segments: LOG_SEGMENTS_MANY, ..f.active },
             Active { log_bytes: 70_000, bytes: 0, ..f.active },
         ];
         for active in log {

@@ -1,5 +1,6 @@
 //! How a write gets in: state, precondition, brakes, memory, room in the log; then, in the same step, its LSN.
 use super::incarnation::{Incarnation, Preparing};
+use super::pump::FenceOnPanic;
 use crate::batch::{Expected, Operations, Precondition, Sizes};
 use crate::budget::Admits;
 use crate::cache::Use;
@@ -47,7 +48,7 @@ impl Incarnation {
         admission: &mut Admission,
     ) -> Result<Attempt> {
         let body = crate::codec::varint_len(operations.len() as u64) + sizes.encoded;
-        let _fences = FenceOnPanic { incarnation: self, unwinds_already: crate::sync::unwinds() };
+        let _fences = FenceOnPanic::of(self);
         let mut guard = self.core();
         let core = &mut *guard;
         self.writable(core)?;
@@ -210,20 +211,5 @@ impl Incarnation {
         )
         .in_space(&self.id)
         .advice("Delete something, or open the engine with a larger memory-budget; nothing was done.")
-    }
-}
-
-/// A panic in the step that orders a commit is our own broken invariant: it fences the space, so that nobody builds on
-/// half a step. A caller may commit while a panic of its own unwinds: that one is none of the space's.
-struct FenceOnPanic<'a> {
-    incarnation: &'a Incarnation,
-    unwinds_already: bool,
-}
-
-impl Drop for FenceOnPanic<'_> {
-    fn drop(&mut self) {
-        if crate::sync::unwinds() && !self.unwinds_already {
-            self.incarnation.fence_after_panic();
-        }
     }
 }

@@ -13,7 +13,7 @@ use crate::budget::Lender;
 use crate::env::IoError;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{FileUid, SegmentNo};
-use crate::limits::HOT_TABLES_MAX;
+use crate::limits::{HOT_TABLES_MAX, LOG_SEGMENTS_MANY};
 use crate::manifest::{Edit, Tier};
 use crate::mutants;
 use crate::plan::capacity::{percent_of, pressure_of};
@@ -171,6 +171,29 @@ impl Incarnation {
         let waits_for_write = !core.line.can_rotate() && !core.line.needs_spare();
         let heavy = self.layers.read().active.bytes() > 0;
         self.flushes(core) || can && heavy && (prepares || waits_for_write)
+    }
+
+    /// Has a log of very many segments flushed, and waits for that as long as it can be done. Each opening that was not closed
+    /// adds a segment: a process that is killed again and again before a flush has ended would come to the end of what a
+    /// manifest can list, and then could not open the space.
+    pub(crate) async fn shorten_log(self: &Arc<Self>) {
+        loop {
+            let seen = {
+                let mut core = self.core();
+                if core.current.manifest.version.segments.len() < LOG_SEGMENTS_MANY {
+                    return;
+                }
+                self.consider(&mut core);
+                if !self.unloads(&core) {
+                    return;
+                }
+                core.room.changes
+            };
+            self.wake_driver();
+            if self.room_changed(seen).await.is_err() {
+                return;
+            }
+        }
     }
 
     pub(crate) fn as_lender(self: &Arc<Self>) -> Weak<dyn Lender> {

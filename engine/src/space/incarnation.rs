@@ -7,6 +7,7 @@ use super::home::Home;
 use super::jobs::Jobs;
 use super::layers::{Layers, Under};
 use super::pins::Lives;
+use super::pump::FenceOnPanic;
 use super::quota::Quota;
 use super::registry::Slot;
 use super::rest::LOG_FILES;
@@ -28,7 +29,7 @@ use crate::plan::flush::{Debt, Throttle};
 use crate::plan::heat::Heat;
 use crate::recovery::{Opened, RecoveryReport};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
-use crate::wal::commit::{Job, Line, Moved, Room};
+use crate::wal::commit::{Line, Moved, Room};
 use crate::wal::waiters::{WaiterKey, Waiters};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
@@ -336,6 +337,7 @@ impl Incarnation {
         key: &mut Option<WaiterKey>,
         waker: &Waker,
     ) -> Poll<Result<()>> {
+        let _fences = FenceOnPanic::of(self);
         let mut asked = false;
         let mut guard = self.core();
         loop {
@@ -391,126 +393,6 @@ impl Incarnation {
     /// Takes a dropped future's registration away.
     pub(crate) fn forget(&self, durability: Durability, key: WaiterKey) {
         self.core().waiters(durability).remove(key);
-    }
-
-    /// Starts whatever I/O the commit line asks for. Answers that are there at once are taken at once; the driver
-    /// waits for the others.
-    pub(crate) fn pump(self: &Arc<Self>) {
-        self.drive_withheld(self.pump_from(self.core()));
-    }
-
-    /// Has the driver see to a sync that is withheld: those who are waited for may never come back. Whoever may have taken
-    /// the answer to the sync before it has to ask this, since others began to wait while that one ran.
-    fn drive_withheld(self: &Arc<Self>, core: MutexGuard<'_, Core>) {
-        let withholds = core.line.withholds();
-        drop(core);
-        if withholds {
-            self.wake_driver();
-        }
-    }
-
-    /// The same for a caller who has the lock and goes on with it. It is free during I/O, and while somebody is woken.
-    fn pump_from<'a>(self: &'a Arc<Self>, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
-        let (mut needs_driver, mut wakers) = (false, Vec::new());
-        while let Some(job) = core.line.next_job() {
-            // Until the I/O was issued the opening cannot end, even where a fence makes everything else end.
-            core.issuing += 1;
-            drop(core);
-            wakers.drain(..).for_each(Waker::wake);
-            match job {
-                Job::Write(job) => {
-                    let (file, offset) = (job.file.clone(), job.offset);
-                    let (bytes, chain) = job.seal();
-                    let answer = file.write_at(offset, bytes).try_take();
-                    core = self.core();
-                    match answer {
-                        Ok(result) => self.write_done(&mut core, result, chain, &mut wakers),
-                        Err(io) => {
-                            core.write = Some((io, chain));
-                            needs_driver = true;
-                        }
-                    }
-                }
-                Job::Sync(file) => {
-                    let answer = file.sync().try_take();
-                    core = self.core();
-                    match answer {
-                        Ok(result) => self.sync_done(&mut core, result, &mut wakers),
-                        Err(io) => {
-                            core.sync = Some(io);
-                            needs_driver = true;
-                        }
-                    }
-                }
-            }
-            core.issuing -= 1;
-            needs_driver |= core.line.is_fenced() || core.follows_log;
-        }
-        if wakers.is_empty() && !needs_driver {
-            return core;
-        }
-        drop(core);
-        wakers.into_iter().for_each(Waker::wake);
-        if needs_driver {
-            self.wake_driver();
-        }
-        self.core()
-    }
-
-    /// Takes an answer under the lock, and wakes whom it concerns without it.
-    pub(crate) fn answered(&self, take: impl FnOnce(&mut Core, &mut Vec<Waker>)) {
-        let mut wakers = Vec::new();
-        take(&mut self.core(), &mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// The write under way returned; `wakers` are to be woken without the lock.
-    pub(crate) fn write_done(
-        &self,
-        core: &mut Core,
-        result: crate::env::IoResult<Vec<u8>>,
-        chain: u32,
-        wakers: &mut Vec<Waker>,
-    ) {
-        if core.line.is_fenced() {
-            return;
-        }
-        match result {
-            Ok(buffer) => {
-                let moved = core.line.wrote(chain, buffer);
-                core.moved(moved, wakers);
-                if core.line.should_sync(self.context.config.flush_bytes()) {
-                    let written = core.line.written();
-                    core.line.want_power(written);
-                }
-            }
-            Err(io) => self.fence(core, Error::io("the log could not be written", io), wakers),
-        }
-    }
-
-    /// The sync under way returned; `wakers` are to be woken without the lock.
-    pub(crate) fn sync_done(
-        &self,
-        core: &mut Core,
-        result: crate::env::IoResult<()>,
-        wakers: &mut Vec<Waker>,
-    ) {
-        if core.line.is_fenced() {
-            return;
-        }
-        match result {
-            Ok(()) => {
-                let moved = core.line.synced();
-                core.moved(moved, wakers);
-                let durable = core.line.durable();
-                let mut layers = self.layers.write();
-                let before = layers.active.bytes();
-                layers.active.set_durable(durable);
-                layers.moved(&self.context.budget, before, layers.active.bytes());
-            }
-            Err(_) if mutants::on("retry-failed-sync") => core.line.forget_failed_sync(),
-            Err(io) => self.fence(core, Error::io("the log could not be synced", io), wakers),
-        }
     }
 
     /// Fences the space: see G6. Wakes everyone.
@@ -577,7 +459,7 @@ impl Core {
         }
     }
 
-    fn moved(&mut self, moved: Moved, wakers: &mut Vec<Waker>) {
+    pub(super) fn moved(&mut self, moved: Moved, wakers: &mut Vec<Waker>) {
         match moved {
             Moved::Written(lsn) => {
                 self.process.reached(lsn, wakers);

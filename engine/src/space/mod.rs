@@ -18,6 +18,7 @@ mod layers;
 mod naming;
 mod pins;
 mod promote;
+mod pump;
 mod quota;
 mod registry;
 mod remove;

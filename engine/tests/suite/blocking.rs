@@ -91,3 +91,22 @@ fn threads_share_a_space_and_a_space_outlives_its_engines_handle() {
     commit.durable(Durability::Power).unwrap();
     assert!(space.get("late").unwrap().is_some());
 }
+
+#[test]
+fn a_damaged_space_is_salvaged_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path(), Options::default()).unwrap();
+    let space = engine.create_space(&id("alpha")).unwrap();
+    space.put("a", "1").unwrap();
+    assert!(engine.descriptors() > 0 && engine.reserve().made == 1);
+    let open = engine.repair_plan(&id("alpha")).unwrap_err();
+    assert_eq!(open.kind(), ErrorKind::Rejected(Rejected::State), "{open}");
+    engine.close().unwrap();
+    std::fs::remove_file(dir.path().join("alpha/SPACE")).unwrap();
+    let engine = Engine::open(dir.path(), Options::default()).unwrap();
+    assert_eq!(engine.space(&id("alpha")).unwrap_err().kind(), ErrorKind::Failed);
+    let plan = engine.repair_plan(&id("alpha")).unwrap();
+    assert_eq!(engine.salvage(&id("alpha")).unwrap().get(b"a").as_deref(), Some(&b"1"[..]));
+    assert_eq!(engine.repair(&plan).unwrap().get("a").unwrap().as_deref(), Some(&b"1"[..]));
+    engine.close().unwrap();
+}

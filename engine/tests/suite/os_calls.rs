@@ -117,6 +117,7 @@ fn every_verb_makes_its_calls_in_order_and_no_others() {
         ("mkdirat(", "<W/x>, \"y\", 0700"),
         ("fsync(", "<W/x>"),
         ("flock(", "<W/x/y/lock>, LOCK_EX|LOCK_NB"),
+        ("flock(", "<W/x/y>, LOCK_EX|LOCK_NB"),
         ("openat(", "<W/x/y>, \"a\", O_RDWR|O_CREAT|O_EXCL|"),
         ("pwrite64(", "<W/x/y/a>"),
         ("fdatasync(", "<W/x/y/a>"),

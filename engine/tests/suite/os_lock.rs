@@ -109,6 +109,9 @@ fn the_refusal_is_readable_whatever_the_file_holds() {
     let Err(IoErrorKind::Locked(line)) = lock(&*dir) else { panic!("held") };
     assert_eq!(line.len(), 256);
     drop(guard);
+    assert_eq!(lock(&*dir).unwrap_err(), IoErrorKind::NotOurs, "it is no line of a holder");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 20, "it is left as it is");
+    std::fs::write(&path, format!("pid=1 host=elsewhere\n{}", "x".repeat(1000))).unwrap();
     drop(lock(&*dir).unwrap());
     assert!(std::fs::metadata(&path).unwrap().len() < 256, "the next holder writes its line anew");
 }

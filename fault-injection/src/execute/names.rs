@@ -331,9 +331,13 @@ impl State {
         let Some(Node::File(file)) = self.disk.nodes.get(&ino) else {
             return Err(error(call, IoOp::Lock, IoErrorKind::NotOurs, ELOOP, "not a regular file"));
         };
-        let token = self.locks.entry(ino).or_default();
+        // The directory's, whatever became of the file.
+        let token = self.locks.entry(dir).or_default();
         if Arc::strong_count(token) > 1 {
-            let holder = String::from_utf8_lossy(&file.cached.to_vec()).trim().to_owned();
+            let holder = match String::from_utf8_lossy(&file.cached.to_vec()).trim() {
+                "" => "a process that has not given its name".to_owned(),
+                line => line.to_owned(),
+            };
             return Err(IoError::new(
                 IoOp::Lock,
                 call.target.text(),

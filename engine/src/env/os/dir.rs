@@ -281,9 +281,15 @@ impl Dir for OsDir {
     fn lock(&self, name: &str) -> Io<LockGuard> {
         self.on(IoOp::Lock, [name], |at, [name]| {
             let fd = at.open_regular(name, OFlags::RDWR | OFlags::CREATE)?;
-            match super::lock::take(fd) {
+            // A description of its own: the lock is this one's.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let dir = retry_on_intr(|| rustix::fs::openat(&at.fd, ".", flags, Mode::empty()))?;
+            match super::lock::take(fd, dir) {
                 Ok(guard) => Ok(guard),
                 Err(super::lock::Refused::Held(holder)) => Err(Failure::Locked(holder)),
+                Err(super::lock::Refused::Foreign) => {
+                    Err(Failure::NotOurs("it holds something else than who has the lock"))
+                }
                 Err(super::lock::Refused::Errno(errno)) => Err(Failure::Errno(errno)),
             }
         })
